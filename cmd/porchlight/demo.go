@@ -1,0 +1,39 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/demo"
+)
+
+func newDemoCommand(a *cli.App) *cobra.Command {
+	var stay bool
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Tell the whole story on this machine, with real nodes",
+		Long: `Starts a charter's signer, a steward, an agency, an observer and five homes on this machine's loopback,
+each a process of its own, and plays one request through: one owner agrees, one declines, one ignores it,
+one has nothing, one lives elsewhere. It takes under a minute and contacts nobody else.
+
+Everything it made stays in a folder that it names at the end (--dir chooses one).`,
+		Example: "  porchlight demo\n  porchlight demo --stay",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			exe, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			dir, err := cli.Absolute(a.Dir)
+			if err != nil {
+				return err
+			}
+			return demo.Run(ctx, demo.Options{Exe: exe, Out: a.Out, JSON: a.JSON, Stay: stay, Dir: dir})
+		})),
+	}
+	cmd.Flags().BoolVar(&stay, "stay", false, "keep the nodes running until Ctrl-C")
+	return cmd
+}

@@ -1,0 +1,332 @@
+// Package agencycmd is `porchlight agency`: what a police department or other public body does.
+// What persons sign, they sign in files, on machines of their own; the node only publishes it.
+package agencycmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/agency"
+)
+
+// app is the shared App, with this package's own methods.
+type app struct{ *cli.App }
+
+// New is `porchlight agency`.
+func New(shared *cli.App) *cobra.Command { return newAgencyCommand(&app{shared}) }
+
+// newAgencyCommand holds what a police department or other public body does.
+func newAgencyCommand(a *app) *cobra.Command {
+	cmd := cli.Group(&cobra.Command{
+		Use:   "agency",
+		Short: "Ask for footage in public, receive it on signed terms",
+		Long: `An agency's node keeps the agency's docket, publishes its requests and receives what owners chose to
+send. A request exists only as an entry of the docket, which everybody can read and nobody can edit; it
+needs the signatures of an officer and a supervisor, who sign on machines of their own.
+
+A released clip is kept sealed. Its key is destroyed at the deadline the agency signed.`,
+		Example: `  porchlight agency init --name "Elm PD" --class local-police --supervisor kim.pub --jurisdiction elm.geojson --policy-url https://elm.example/video
+  porchlight agency run
+  porchlight agency request draft --out request.note --case 26-1187 …
+  porchlight agency vault`,
+	})
+	cmd.AddCommand(newAgencyInitCommand(a),
+		cli.NewRunCommand(a.App, node.Agency, "It publishes what you hand it, receives what owners send, and destroys release keys at their deadlines."),
+		cli.NewStatusOf(a.App, node.Agency), newOfficerCommand(a), newRequestGroup(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency publish enrol.note"),
+		newDocketCommand(a), newReceivedCommand(a), newVaultCommand(a), newOpenCommand(a), newReplyCommand(a))
+	return cmd
+}
+
+func newAgencyInitCommand(a *app) *cobra.Command {
+	var name, class, jurisdiction, policy string
+	var supervisors, listen, reply []string
+	cmd := &cobra.Command{
+		Use:   "init --name NAME --class CLASS --supervisor KEY --jurisdiction FILE --policy-url URL",
+		Short: "Make an agency's folder, docket key and card",
+		Long: `Makes the folder of an agency's node with its docket key, and agency.card: what a signer of the mesh's
+charter looks at and admits. Read the card's fingerprint to the signer in person.
+
+The first supervisors enrol everybody else. Losing the docket key ends the docket: back it up, apart
+from the release keys, which belong in no backup.
+
+Classes:
+` + classList() + `.`,
+		Example: `  porchlight agency init --name "Elm PD" --class local-police --supervisor kim.pub \
+    --jurisdiction elm.geojson --policy-url https://elm.example/video \
+    --listen /ip4/0.0.0.0/tcp/4001 --reply /ip4/203.0.113.5/tcp/4001`,
+		Args: cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(context.Context) error {
+			dir, err := a.Folder(string(node.Agency))
+			if err != nil {
+				return err
+			}
+			args := agency.InitArgs{Name: name, Class: charter.AgencyClass(class), PolicyURL: policy}
+			for _, s := range supervisors {
+				k, err := cli.ReadPublic(s)
+				if err != nil {
+					return err
+				}
+				args.Supervisors = append(args.Supervisors, k)
+			}
+			if args.Jurisdiction, err = readArea(jurisdiction); err != nil {
+				return err
+			}
+			return a.agencyInit(dir, args, listen, reply)
+		})),
+	}
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "`name` of the agency")
+	f.StringVar(&class, "class", "", "`class` of the agency")
+	f.StringArrayVar(&supervisors, "supervisor", nil, "public `key` of a first supervisor, or its .pub file; may be repeated")
+	f.StringVar(&jurisdiction, "jurisdiction", "", "GeoJSON `file` with the polygon in which the agency may ask")
+	f.StringVar(&policy, "policy-url", "", "`URL` of the agency's published policy on video")
+	f.StringArrayVar(&reply, "reply", nil, "public `address` that requests name for answers (default: where the node listens); may be repeated")
+	cli.ListenFlag(cmd, &listen)
+	cli.MustFlags(cmd, "name", "class", "supervisor", "jurisdiction", "policy-url")
+	return cmd
+}
+
+func classList() string {
+	var names []string
+	for _, c := range charter.Classes() {
+		names = append(names, string(c))
+	}
+	return strings.Join(names, ", ")
+}
+
+// agencyMade is the answer of agency init.
+type agencyMade struct {
+	Dir         string           `json:"dir"`
+	Card        string           `json:"card"`
+	ID          consent.AgencyID `json:"id"`
+	Fingerprint string           `json:"fingerprint"`
+}
+
+func (a *app) agencyInit(dir string, args agency.InitArgs, listen, reply []string) error {
+	if err := cli.CheckAddrs("listen", listen); err != nil {
+		return err
+	}
+	if err := cli.CheckAddrs("reply", reply); err != nil {
+		return err
+	}
+	card, err := agency.Init(dir, args)
+	if err != nil {
+		return err
+	}
+	if err := cli.SetList(dir, node.Agency, "listen", listen); err != nil {
+		return err
+	}
+	if err := cli.SetList(dir, node.Agency, "reply", reply); err != nil {
+		return err
+	}
+	m := agencyMade{dir, filepath.Join(dir, "agency.card"), charter.Agency(card).ID(), string(card.Fingerprint())}
+	return a.Show(m, func(w io.Writer) error {
+		if err := ui.Facts(w, "folder", m.Dir, "card", m.Card, "agency id", string(m.ID), "fingerprint", m.Fingerprint); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "next: give the card to a signer of the charter and read the fingerprint to them in person; then `porchlight join LINK --dir %s`\n", dir)
+		return err
+	})
+}
+
+// maxGeoJSON bounds a file with a polygon, in bytes. A hundred corners take a few thousand.
+const maxGeoJSON = 1 << 20
+
+func readArea(path string) (geo.Polygon, error) {
+	b, err := cli.ReadSmall(path, maxGeoJSON)
+	if err != nil {
+		return nil, err
+	}
+	p, err := geo.ParseGeoJSON(b)
+	if err != nil {
+		return nil, node.WithHint(fmt.Errorf("%s: %w", path, err), "it holds one GeoJSON polygon without holes, as geojson.io draws it")
+	}
+	return p, nil
+}
+
+// atAgency runs a command in the agency's node, or on its folder.
+func (a *app) atAgency(ctx context.Context, command string, args, result any) error {
+	dir, err := a.Folder(string(node.Agency))
+	if err != nil {
+		return err
+	}
+	return a.CallEither(ctx, dir, command, args, result)
+}
+
+func newDocketCommand(a *app) *cobra.Command {
+	var note int64
+	cmd := &cobra.Command{
+		Use:     "docket",
+		Short:   "List the entries of this agency's docket",
+		Long:    `Lists this agency's public, append-only record. With --entry it prints one entry's signed document.`,
+		Example: "  porchlight agency docket\n  porchlight agency docket --entry 2 > entry.note",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var list []agency.DocketEntry
+			if err := a.atAgency(ctx, "agency.docket", nil, &list); err != nil {
+				return err
+			}
+			if note >= 0 {
+				if note >= int64(len(list)) {
+					return fmt.Errorf("the docket has %d entries; there is no entry %d", len(list), note)
+				}
+				return a.Show(list[note], func(w io.Writer) error {
+					_, err := io.WriteString(w, list[note].Note)
+					return err
+				})
+			}
+			return a.Show(list, func(w io.Writer) error {
+				if len(list) == 0 {
+					fmt.Fprintln(w, "the docket is empty")
+					return nil
+				}
+				var rows [][]string
+				for _, e := range list {
+					rows = append(rows, []string{fmt.Sprint(e.Index), e.Kind, entryText(e)})
+				}
+				return ui.Table(w, []string{"ENTRY", "KIND", "WHAT"}, rows)
+			})
+		})),
+	}
+	cmd.Flags().Int64Var(&note, "entry", -1, "print the signed document of this entry")
+	return cmd
+}
+
+func newReceivedCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "received",
+		Short:   "List what was addressed to this agency",
+		Long:    `Lists the grants that owners sent, and what this node refused with the reason. It names no home.`,
+		Example: "  porchlight agency received",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var list []agency.Received
+			if err := a.atAgency(ctx, "agency.received", nil, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error {
+				if len(list) == 0 {
+					fmt.Fprintln(w, "nothing was addressed to this agency so far; nobody has to answer")
+					return nil
+				}
+				var rows [][]string
+				for _, r := range list {
+					rows = append(rows, []string{ui.When(r.At, a.Now()), r.What, ui.Short(r.Grant), ui.Short(r.Request), fmt.Sprint(r.Releases), r.Reason})
+				}
+				return ui.Table(w, []string{"TIME", "WHAT", "GRANT", "REQUEST", "RELEASES", "REASON"}, rows)
+			})
+		})),
+	}
+}
+
+func newVaultCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "vault",
+		Short: "List the releases this agency holds",
+		Long: `Lists every release and where it is in its life: arriving, sealed (complete, its key not here yet), open
+(its key is here), deleted. The key is destroyed at the time shown; what is left then cannot be read.`,
+		Example: "  porchlight agency vault",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var list []agency.Held
+			if err := a.atAgency(ctx, "agency.vault", nil, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error {
+				if len(list) == 0 {
+					fmt.Fprintln(w, "the vault is empty")
+					return nil
+				}
+				var rows [][]string
+				for _, h := range list {
+					state := h.State
+					if h.State == "arriving" {
+						state = fmt.Sprintf("arriving, %s so far", ui.MB(h.Arrived))
+					}
+					rows = append(rows, []string{ui.ShortRelease(h.Release), ui.Short(h.Request), state, ui.Span(h.From, h.Until), h.Camera,
+						ui.MB(h.SealedBytes), h.Redaction, ui.When(h.KeyUntil, a.Now())})
+				}
+				return ui.Table(w, []string{"RELEASE", "REQUEST", "STATE", "CLIP", "CAMERA", "SIZE", "REMOVED", "KEY DESTROYED"}, rows)
+			})
+		})),
+	}
+}
+
+func newOpenCommand(a *app) *cobra.Command {
+	var o agency.OpenArgs
+	cmd := &cobra.Command{
+		Use:   "open RELEASE --out FILE.mp4 --reason TEXT",
+		Short: "Open a release and write its clip to a file",
+		Long: `Opens a release whose key is here, checks that the clip is byte for byte the one its owner signed, and
+writes it to a new file. Who opens a release says why; that goes into the custody log.
+
+The file is outside the vault's reach: its deadline binds whoever holds it, and no program enforces it there.`,
+		Example: `  porchlight agency open bafybeigdyrzt5sfp7ud --out clip.mp4 --reason "identify the vehicle, case 26-1187"`,
+		Args:    cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
+			o.Release = args[0]
+			if o.Out, err = cli.Absolute(o.Out); err != nil {
+				return err
+			}
+			if err := cli.NewFile(o.Out); err != nil {
+				return err
+			}
+			var done agency.Opened
+			if err := a.atAgency(ctx, "agency.open", o, &done); err != nil {
+				return err
+			}
+			return a.Show(done, func(w io.Writer) error {
+				return ui.Facts(w, "clip", done.Out, "span", ui.Span(done.From, done.Until), "size", ui.MB(done.Bytes),
+					"SHA-256", done.PlainSHA256+", the one that the owner signed", "lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps))
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&o.Out, "out", "", "`file` to write")
+	cmd.Flags().StringVar(&o.Reason, "reason", "", "why it is opened, for the custody log")
+	cli.MustFlags(cmd, "out", "reason")
+	return cmd
+}
+
+func newReplyCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "reply",
+		Short: "Test the addresses that requests name for answers",
+		Long: `Dials this node's own reply addresses as a stranger would. An address that only works from inside your
+network still passes from here; test from outside as well.`,
+		Example: "  porchlight agency reply",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			dir, err := a.Folder(string(node.Agency))
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			var s agency.ReplyStatus
+			if err := a.Call(ctx, dir, "agency.reply", nil, &s); err != nil {
+				return err
+			}
+			if err := a.Show(s, func(w io.Writer) error {
+				return ui.Facts(w, "named in requests", strings.Join(s.Addrs, " "), "reached", strings.Join(s.Reached, " "))
+			}); err != nil {
+				return err
+			}
+			if s.Problem != "" {
+				return node.WithHint(fmt.Errorf("%s", s.Problem), s.Hint)
+			}
+			return nil
+		})),
+	}
+}

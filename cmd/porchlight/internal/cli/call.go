@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/agency"
+	"github.com/porchlight-mesh/porchlight/node/home"
+	"github.com/porchlight-mesh/porchlight/node/observer"
+)
+
+// A runner is a node of any role, opened.
+type runner interface {
+	Run(ctx context.Context) error
+	Commands() node.Commands
+	Close() error
+}
+
+// open opens a folder as the role that it was made for. It touches no network.
+func open(ctx context.Context, dir string, opt node.Options) (runner, error) {
+	role, err := node.RoleOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	// Each role is returned by name: a nil *home.Home in a runner would not be nil.
+	switch role {
+	case node.Home:
+		h, err := home.Open(ctx, dir, opt)
+		if err != nil {
+			return nil, err
+		}
+		return h, nil
+	case node.Agency:
+		g, err := agency.Open(ctx, dir, opt)
+		if err != nil {
+			return nil, err
+		}
+		return g, nil
+	}
+	o, err := observer.Open(ctx, dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Call runs a command in the node of a folder, which must be running.
+func (a *App) Call(ctx context.Context, dir, command string, args, result any) error {
+	if _, err := node.RoleOf(dir); err != nil {
+		return err
+	}
+	err := node.Dial(dir).Call(ctx, command, args, result)
+	if errors.Is(err, node.ErrNotRunning) {
+		role, _ := node.RoleOf(dir) // known since it was read above
+		return node.WithHint(err, fmt.Sprintf("start it with `porchlight %s run --dir %s`", role, dir))
+	}
+	return err
+}
+
+// lockWait is how long a command waits for another process to let a folder go: another command is
+// done with it in moments, and a node that starts answers its socket soon.
+const lockWait = 5 * time.Second
+
+// patiently tries again while another process holds the folder.
+func patiently(ctx context.Context, try func() error) error {
+	end := time.Now().Add(lockWait)
+	for {
+		err := try()
+		var locked *durable.LockedError
+		if !errors.As(err, &locked) || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// CallEither runs a command in the running node, or on the folder where none runs.
+func (a *App) CallEither(ctx context.Context, dir, command string, args, result any) error {
+	if _, err := node.RoleOf(dir); err != nil {
+		return err
+	}
+	return patiently(ctx, func() error {
+		err := node.Dial(dir).Call(ctx, command, args, result)
+		if !errors.Is(err, node.ErrNotRunning) {
+			return err
+		}
+		n, err := open(ctx, dir, node.Options{Now: a.Now, Log: a.QuietLog()})
+		if err != nil {
+			return err
+		}
+		return errors.Join(n.Commands().Call(ctx, command, args, result), n.Close())
+	})
+}
+
+// serve runs the node of a folder until the process is told to end.
+func (a *App) serve(ctx context.Context, dir string, role node.Role) error {
+	held, err := node.RoleOf(dir)
+	if err != nil {
+		return err
+	}
+	if held != role {
+		return node.WithHint(fmt.Errorf("%s holds a node of role %s, not %s", dir, held, role), fmt.Sprintf("run it with `porchlight %s run --dir %s`", held, dir))
+	}
+	if err := node.Dial(dir).Call(ctx, "status", nil, nil); err == nil {
+		return node.WithHint(fmt.Errorf("the node of %s is running already", dir), "`porchlight status --dir "+dir+"` shows it")
+	}
+	var n runner
+	if err := patiently(ctx, func() (err error) {
+		n, err = open(ctx, dir, node.Options{Now: a.Now, Log: a.Log()})
+		return err
+	}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	announced := make(chan struct{})
+	go func() { // ends with ctx at the latest
+		defer close(announced)
+		a.announce(ctx, dir)
+	}()
+	err = n.Run(ctx)
+	cancel()
+	<-announced
+	if err := errors.Join(err, n.Close()); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	a.Say("stopped")
+	return nil
+}
+
+// announce says, once the node answers its own socket, what runs and where it can be reached.
+func (a *App) announce(ctx context.Context, dir string) {
+	for ctx.Err() == nil {
+		var s node.Status
+		if err := node.Dial(dir).Call(ctx, "status", nil, &s); err == nil {
+			a.Say("running as %s of mesh %s; press Ctrl-C to stop", s.Role, ui.Clean(s.Mesh))
+			for _, addr := range s.Addrs {
+				a.Say("  address %s", addr)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+func (a *App) writeStatus(w io.Writer, s node.Status) error {
+	mesh := "none yet; join one with `porchlight join LINK --dir " + s.Dir + "`"
+	if s.Mesh != "" {
+		mesh = fmt.Sprintf("%s (%s, charter version %d)", s.Mesh, ui.Short(s.MeshID), s.Version)
+	}
+	running := "no; start it with `porchlight " + string(s.Role) + " run --dir " + s.Dir + "`"
+	if s.Running {
+		running = "yes"
+	}
+	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh,
+		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " ")); err != nil {
+		return err
+	}
+	if !s.Running {
+		return nil
+	}
+	if len(s.Peers) == 0 {
+		fmt.Fprintln(w, "\nconnected to nobody")
+		return nil
+	}
+	fmt.Fprintln(w)
+	rows := make([][]string, len(s.Peers))
+	for i, p := range s.Peers {
+		rows[i] = []string{p.ID, p.Addr}
+	}
+	return ui.Table(w, []string{"PEER", "ADDRESS"}, rows)
+}

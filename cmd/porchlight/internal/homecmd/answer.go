@@ -1,0 +1,217 @@
+package homecmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/node/home"
+)
+
+// span is the --from and --until of what leaves.
+type span struct{ from, until string }
+
+func (s *span) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&s.from, "from", "", "beginning of the clip, `UTC` (default: of the request's window)")
+	cmd.Flags().StringVar(&s.until, "until", "", "end of the clip, `UTC` (default: of the request's window)")
+}
+
+func (s *span) parse() (from, until time.Time, err error) {
+	if from, err = cli.ParseTime("from", s.from); err != nil {
+		return
+	}
+	if until, err = cli.ParseTime("until", s.until); err != nil {
+		return
+	}
+	if !from.IsZero() && !until.IsZero() && !from.Before(until) {
+		err = cli.Usage("", "--from %s is not before --until %s", ui.UTC(from), ui.UTC(until))
+	}
+	return
+}
+
+func newPreviewCommand(a *app) *cobra.Command {
+	var p home.Preview
+	var s span
+	cmd := &cobra.Command{
+		Use:   "preview ID --camera NAME --out FILE.mp4",
+		Short: "Write exactly the clip that approving would send",
+		Long: `Cuts the clip that porchlight home approve would send, with the same span, and writes it to a file for
+you to look at. Nothing is sent. A clip begins at a keyframe, so it may start a little before the span.`,
+		Example: `  porchlight home preview 3f9a0c17b2e4 --camera front-door --out look.mp4
+  porchlight home preview 3f9a0c17b2e4 --camera front-door --from '2026-11-22 19:04' --until '2026-11-22 19:10' --out look.mp4`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
+			p.Request = args[0]
+			if p.From, p.Until, err = s.parse(); err != nil {
+				return err
+			}
+			if p.Out, err = cli.Absolute(p.Out); err != nil {
+				return err
+			}
+			if err := cli.NewFile(p.Out); err != nil {
+				return err
+			}
+			var done home.Previewed
+			if err := a.atHome(ctx, "home.preview", p, &done); err != nil {
+				return err
+			}
+			return a.Show(done, func(w io.Writer) error {
+				return ui.Facts(w, "clip", done.Out, "span", ui.Span(done.From, done.Until), "size", ui.MB(done.Bytes),
+					"lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps), "removed", "audio", "not removed", "faces, plates and everything else in the picture")
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&p.Camera, "camera", "", "`name` of the camera")
+	cmd.Flags().StringVar(&p.Out, "out", "", "`file` to write")
+	s.flags(cmd)
+	cli.MustFlags(cmd, "camera", "out")
+	return cmd
+}
+
+func newApproveCommand(a *app) *cobra.Command {
+	var ap home.Approve
+	var s span
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "approve ID --camera NAME",
+		Short: "Send footage for a request: the one command that lets something leave",
+		Long: `Approves the footage of one or more cameras, over one span, for one request. It shows first what will
+leave, to whom and on what terms, and asks. You can give a shorter span and shorter retention than was
+asked, never a longer one.
+
+Two things are true of every answer of this version, and you confirm both: faces and everything else in
+the picture are NOT hidden (only audio is removed), and the requester's node sees this home's internet
+address while it receives. The flags --faces-visible and --address-shown say the same for scripts, which
+need them together with --yes.
+
+An answer leaves after a random delay. Until then porchlight home withdraw stops it. What has arrived
+cannot be called back.`,
+		Example: `  porchlight home approve 3f9a0c17b2e4 --camera front-door
+  porchlight home approve 3f9a0c17b2e4 --camera front-door --from '2026-11-22 19:04' --until '2026-11-22 19:10' --retention-days 30
+  porchlight home approve 3f9a0c17b2e4 --camera front-door --faces-visible --address-shown --yes`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
+			ap.Request = args[0]
+			if ap.From, ap.Until, err = s.parse(); err != nil {
+				return err
+			}
+			return a.approve(ctx, ap, yes)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&ap.Cameras, "camera", nil, "`name` of a camera; may be repeated")
+	s.flags(cmd)
+	f.BoolVar(&ap.FacesVisible, "faces-visible", false, "I know that faces are not hidden")
+	f.BoolVar(&ap.AddressShown, "address-shown", false, "I know that the requester will see this home's internet address")
+	f.IntVar(&ap.RetentionDays, "retention-days", 0, "`days` the requester may keep it (default: as the request says)")
+	f.StringVar(&ap.Identity, "identity", "anonymous", "how you appear: anonymous, pseudonym or named")
+	f.StringVar(&ap.Name, "name", "", "your `name`, with --identity named")
+	f.BoolVar(&yes, "yes", false, "do not ask")
+	cli.MustFlags(cmd, "camera")
+	return cmd
+}
+
+// approve shows what would leave before it asks, and asks before it tells the node. The decision
+// itself is the node's to store and to check.
+func (a *app) approve(ctx context.Context, ap home.Approve, yes bool) error {
+	if yes && !(ap.FacesVisible && ap.AddressShown) {
+		return cli.Usage("give --faces-visible and --address-shown too, or leave --yes out and be asked", "--yes alone does not say what you know")
+	}
+	var c home.Card
+	if err := a.atHome(ctx, "home.show", home.RequestArg{Request: ap.Request}, &c); err != nil {
+		return err
+	}
+	a.writeConsequences(c, ap)
+	if err := a.Confirm(yes, "Send this?"); err != nil {
+		return err
+	}
+	ap.Request, ap.FacesVisible, ap.AddressShown = string(c.Request), true, true
+	var s home.AnswerStatus
+	if err := a.atHome(ctx, "home.approve", ap, &s); err != nil {
+		return err
+	}
+	return a.Show(s, func(w io.Writer) error {
+		if err := a.writeAnswers(w, []home.AnswerStatus{s}); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(w, "\n`porchlight home show %s` follows it; `porchlight home withdraw %s` stops what has not left\n", ui.Short(c.Request), ui.Short(c.Request))
+		return err
+	})
+}
+
+func (a *app) writeConsequences(c home.Card, ap home.Approve) {
+	a.Say("This will leave your home:\n")
+	var rows [][]string
+	for _, name := range ap.Cameras {
+		from, until, note := ap.From, ap.Until, ""
+		i := slices.IndexFunc(c.Cameras, func(m home.Matched) bool { return string(m.Camera) == name })
+		if i < 0 {
+			note = "not matched by this request"
+		} else {
+			if from.IsZero() {
+				from = c.Cameras[i].From
+			}
+			if until.IsZero() {
+				until = c.Cameras[i].Until
+			}
+		}
+		rows = append(rows, []string{"  " + name, ui.Span(from, until), note})
+	}
+	retention := c.Retention
+	if ap.RetentionDays > 0 {
+		retention = min(retention, ap.RetentionDays)
+	}
+	identity := "anonymous"
+	switch {
+	case ap.Identity == "named":
+		identity = "as " + ap.Name
+	case ap.Identity != "":
+		identity = ap.Identity
+	}
+	// Standard error takes it, as it takes the question that follows; nothing is lost if it fails.
+	_ = ui.Table(a.Err, []string{"  CAMERA", "SPAN", ""}, rows)
+	a.Say("")
+	_ = ui.Facts(a.Err, "  to", fmt.Sprintf("%s (%s), case %s", c.Agency, c.Class, c.Case),
+		"  kept", cli.TermsText(retention, min(c.Unused, retention), c.Recipients, c.Resharing), "  you appear", identity,
+		"  removed", "audio",
+		"  NOT hidden", "faces, plates, house numbers and everything else in the picture",
+		"  they will see", "this home's internet (IP) address while they receive it",
+		"  cannot be undone", "once it has arrived it cannot be called back")
+	a.Say("")
+}
+
+func newWithdrawCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "withdraw ID",
+		Short: "Stop an approved answer as far as it has not left",
+		Long: `Withdraws the answers to a request. What waits is not sent; what is being sent stops, and without its key
+the requester cannot open it. What has arrived with its key cannot be called back.`,
+		Example: "  porchlight home withdraw 3f9a0c17b2e4",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) error {
+			var list []home.AnswerStatus
+			if err := a.atHome(ctx, "home.withdraw", home.RequestArg{Request: args[0]}, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error {
+				if len(list) == 0 {
+					_, err := fmt.Fprintln(w, "there was no answer to withdraw")
+					return err
+				}
+				var b strings.Builder
+				if err := a.writeAnswers(&b, list); err != nil {
+					return err
+				}
+				_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
+				return err
+			})
+		}),
+	}
+}

@@ -1,0 +1,276 @@
+// Package homecmd is `porchlight home`: what an owner does. It shows before it asks, and asks
+// before anything leaves.
+package homecmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/home"
+)
+
+// app is the shared App, with this package's own methods.
+type app struct{ *cli.App }
+
+// New is `porchlight home`.
+func New(shared *cli.App) *cobra.Command { return newHomeCommand(&app{shared}) }
+
+// newHomeCommand holds what an owner does.
+func newHomeCommand(a *app) *cobra.Command {
+	cmd := cli.Group(&cobra.Command{
+		Use:   "home",
+		Short: "Keep your own footage, read requests, decide what leaves",
+		Long: `A home's node keeps its own footage and shows its owner the requests that ask for some of it. Whoever
+says nothing sends nothing, and nobody can tell a no from silence, from having no footage or from having
+no camera there.
+
+A camera's place stays on this machine: requests are matched here.`,
+		Example: `  porchlight join 'porchlight://join?…'
+  porchlight home cameras add front-door --folder /srv/cams/front --at 51.5007,-0.1246 --facing 90 --view 110 --range 30
+  porchlight home cameras offer front-door
+  porchlight home run
+  porchlight home inbox`,
+	})
+	cmd.AddCommand(
+		cli.NewInitCommand(a.App, node.Home, `Makes a home's folder. It needs a charter before it can run: join a mesh with an invitation
+(porchlight join LINK makes the folder too, so this command is only needed to choose settings first).`),
+		cli.NewRunCommand(a.App, node.Home, `It keeps in touch with the mesh, looks through the camera folders, shows what asks for your footage,
+and sends what you approved.`),
+		cli.NewStatusOf(a.App, node.Home),
+		newCamerasCommand(a),
+		newInboxCommand(a), newShowCommand(a), newPreviewCommand(a), newApproveCommand(a),
+		newDeclineCommand(a), newWithdrawCommand(a), newLedgerCommand(a),
+	)
+	return cmd
+}
+
+// atHome runs a command in the home's node, or on its folder.
+func (a *app) atHome(ctx context.Context, command string, args, result any) error {
+	dir, err := a.Folder(string(node.Home))
+	if err != nil {
+		return err
+	}
+	return a.CallEither(ctx, dir, command, args, result)
+}
+
+func newInboxCommand(a *app) *cobra.Command {
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "inbox",
+		Short: "List the requests that ask for footage you have",
+		Long: `Lists the live requests whose area one of your offered cameras sees and whose time you have recordings
+of. Such recordings are kept from roll-off, on this disk, until the request expires. Nothing of it can be
+seen from outside.`,
+		Example: "  porchlight home inbox\n  porchlight home inbox --all",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var cards []home.Card
+			if err := a.atHome(ctx, "home.inbox", home.List{All: all}, &cards); err != nil {
+				return err
+			}
+			return a.Show(cards, func(w io.Writer) error { return a.writeInbox(w, cards) })
+		})),
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "also requests that are over")
+	return cmd
+}
+
+func (a *app) writeInbox(w io.Writer, cards []home.Card) error {
+	if len(cards) == 0 {
+		fmt.Fprintln(w, "nobody asks for footage of yours")
+		return nil
+	}
+	var rows [][]string
+	for _, c := range cards {
+		rows = append(rows, []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), c.State, cardEnd(c, a)})
+	}
+	return ui.Table(w, []string{"ID", "AGENCY", "OFFENCE", "WINDOW", "CAMERAS", "STATE", "EXPIRES"}, rows)
+}
+
+func cameraNames(m []home.Matched) string {
+	s := ""
+	for i, c := range m {
+		if i > 0 {
+			s += ", "
+		}
+		s += string(c.Camera)
+	}
+	return s
+}
+
+func cardEnd(c home.Card, a *app) string {
+	if c.Ended != "" {
+		return c.Ended
+	}
+	return ui.Relative(c.Expires, a.Now())
+}
+
+func newShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one request: who asks, why, for what, on what terms",
+		Long: `Shows the card of a request before you decide: who asks, on what basis, what became of the record of
+this agency, which of your cameras it concerns, and what would leave.
+
+Porchlight cannot tell a true case number from a false one. The contact on the card is the place to ask.`,
+		Example: "  porchlight home show 3f9a0c17b2e4",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) error {
+			var c home.Card
+			if err := a.atHome(ctx, "home.show", home.RequestArg{Request: args[0]}, &c); err != nil {
+				return err
+			}
+			return a.Show(c, func(w io.Writer) error { return a.writeCard(w, c) })
+		}),
+	}
+}
+
+func (a *app) writeCard(w io.Writer, c home.Card) error {
+	witnessed := "no: no witness has confirmed that everybody sees the same docket"
+	if c.Witnessed {
+		witnessed = "yes"
+	}
+	if err := ui.Facts(w, "request", string(c.Request), "asked by", fmt.Sprintf("%s (%s)", c.Agency, c.Class), "policy", c.PolicyURL,
+		"signed by", fmt.Sprintf("%s, approved by %s", c.Officer, c.Supervisor), "case", c.Case, "offence", c.Offence, "basis", basisText(c.Basis),
+		"window", ui.Span(c.From, c.Until), "area", ui.Area(c.AreaM2), "contact", c.Contact,
+		"kept", cli.TermsText(c.Retention, c.Unused, c.Recipients, c.Resharing), "expires", ui.When(c.Expires, a.Now()),
+		"earlier requests", fmt.Sprintf("%d of this agency", c.EarlierAsks), "witnessed", witnessed, "state", stateText(c),
+		"note", c.Problem); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\ntheir words")
+	ui.Wrap(w, "  ", c.Text, 90)
+	if len(c.Cameras) > 0 {
+		fmt.Fprintln(w, "\nyour cameras that see the place")
+		var rows [][]string
+		for _, m := range c.Cameras {
+			rows = append(rows, []string{"  " + string(m.Camera), fmt.Sprint(m.Recordings), ui.Span(m.From, m.Until)})
+		}
+		if err := ui.Table(w, []string{"  CAMERA", "RECORDINGS", "OF THE WINDOW"}, rows); err != nil {
+			return err
+		}
+	}
+	return a.writeAnswers(w, c.Answers)
+}
+
+func stateText(c home.Card) string {
+	s := c.State
+	if c.Ended != "" {
+		s += "; the request was " + c.Ended
+	}
+	if c.Held {
+		s += "; recordings are kept from roll-off"
+	}
+	return s
+}
+
+// basisText is what the agency declares, and what it means for the owner. No basis obliges anybody
+// here: an order is served on a person, not on a node.
+func basisText(basis string) string {
+	b := request.Basis(basis)
+	switch b {
+	case request.Warrant:
+		return b.Title() + "; it binds you only when it is served on you"
+	case request.Exigent:
+		return b.Title() + "; they owe a public account within 72 hours"
+	}
+	return b.Title() + "; answering is your choice"
+}
+
+func (a *app) writeAnswers(w io.Writer, answers []home.AnswerStatus) error {
+	for _, s := range answers {
+		fmt.Fprintf(w, "\nanswer %s: %s\n", ui.Short(s.ID), answerText(s, a))
+		var rows [][]string
+		for _, r := range s.Releases {
+			rows = append(rows, []string{"  " + r.Camera, ui.Span(r.From, r.Until), ui.MB(r.SealedBytes),
+				fmt.Sprintf("%d of %d", r.SentBlocks, r.Blocks), ui.YesNo(r.Receipt), ui.YesNo(r.KeyGiven), ui.ShortRelease(r.Root)})
+		}
+		if len(rows) > 0 {
+			if err := ui.Table(w, []string{"  CAMERA", "CLIP", "SIZE", "BLOCKS SENT", "RECEIPT", "KEY GIVEN", "RELEASE"}, rows); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func answerText(s home.AnswerStatus, a *app) string {
+	t := s.State
+	if s.State == "waiting" && !s.NotBefore.IsZero() {
+		t += ", leaves " + ui.Relative(s.NotBefore, a.Now()) + " at the earliest"
+	}
+	if s.Attempts > 1 {
+		t += fmt.Sprintf(", %d attempts", s.Attempts)
+	}
+	if s.Problem != "" {
+		t += ": " + s.Problem
+	}
+	return ui.Clean(t)
+}
+
+func newDeclineCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "decline ID",
+		Short: "Decline a request; nothing is sent",
+		Long: `Marks a request as declined in your own inbox. Nothing is sent, now or later: outside, a no looks the
+same as no answer. Nobody learns who declined.`,
+		Example: "  porchlight home decline 3f9a0c17b2e4",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) error {
+			var item home.Item
+			if err := a.atHome(ctx, "home.decline", home.RequestArg{Request: args[0]}, &item); err != nil {
+				return err
+			}
+			return a.Show(item, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "declined %s; nothing was sent and nothing will be\n", ui.Short(item.Request))
+				return err
+			})
+		}),
+	}
+}
+
+func newLedgerCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "ledger",
+		Short: "Show every step of what left this home",
+		Long: `Shows your own record of what left, step by step, oldest first. Each line carries the hash of the line
+before it; porchlight verify checks the file "ledger" in your node's folder.`,
+		Example: "  porchlight home ledger",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var lines []home.LedgerEntry
+			if err := a.atHome(ctx, "home.ledger", nil, &lines); err != nil {
+				return err
+			}
+			return a.Show(lines, func(w io.Writer) error {
+				if len(lines) == 0 {
+					fmt.Fprintln(w, "nothing has left this home")
+					return nil
+				}
+				var rows [][]string
+				for _, l := range lines {
+					rows = append(rows, []string{ui.UTC(l.At), l.Step, shortSubject(l.Subject), l.Detail})
+				}
+				return ui.Table(w, []string{"TIME", "STEP", "OF", "DETAIL"}, rows)
+			})
+		})),
+	}
+}
+
+// shortSubject shortens what looks like an id, and leaves words alone.
+func shortSubject(s string) string {
+	switch {
+	case len(s) >= 32 && s[:3] == "baf":
+		return ui.ShortRelease(s)
+	case len(s) >= 32:
+		return ui.Short(s)
+	}
+	return s
+}

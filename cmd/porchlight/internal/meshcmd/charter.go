@@ -1,0 +1,459 @@
+// Package meshcmd is what makes a mesh and gets people into it: `porchlight charter`, `join`,
+// `steward` and `observe`.
+package meshcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// app is the shared App, with this package's own methods.
+type app struct{ *cli.App }
+
+// New is `porchlight charter`, `join`, `steward` and `observe`.
+func New(shared *cli.App) []*cobra.Command {
+	a := &app{shared}
+	return []*cobra.Command{newStewardCommand(a), newObserveCommand(a), newJoinCommand(a), newCharterCommand(a)}
+}
+
+func newCharterCommand(a *app) *cobra.Command {
+	cmd := cli.Group(&cobra.Command{
+		Use:   "charter",
+		Short: "Make and keep the shared rules of a mesh",
+		Long: `The charter holds a mesh's shared rules: its limits, the agencies it admits, and who signs changes. It is
+a folder of signed versions, 000001.note and on. Each version names the one before it, and everybody can
+check all of them. Its signers admit agencies, after comparing each agency's fingerprint in person.`,
+		Example: `  porchlight charter new --mesh "Elm Street" --signer ana.key
+  porchlight charter admit agency.card --key ana.key
+  porchlight charter publish --node ~/.porchlight/steward
+  porchlight charter invite --node ~/.porchlight/steward`,
+	})
+	cmd.AddCommand(newCharterNewCommand(a), newCharterAdmitCommand(a), newCharterSignCommand(a), newCharterAddCommand(a), newCharterShowCommand(a),
+		newCharterPublishCommand(a), newCharterInviteCommand(a))
+	return cmd
+}
+
+// readCharter reads a charter folder.
+func readCharter(dir string) (charter.Chain, error) {
+	chain, err := node.ReadCharter(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, node.WithHint(fmt.Errorf("%s holds no charter", dir), "make one with `porchlight charter new --dir "+dir+"`, or say where it is with --dir")
+	}
+	return chain, err
+}
+
+func newCharterNewCommand(a *app) *cobra.Command {
+	var mesh, ends string
+	var signers []string
+	var lanOnly bool
+	cmd := &cobra.Command{
+		Use:   "new --mesh NAME --signer KEYFILE",
+		Short: "Found a mesh: write and sign version 1 of its charter",
+		Long: `Writes version 1 of a charter with the default limits, which follow the strictest published practice
+(windows of 15 minutes to 12 hours, at most 2 posts a case, retention of at most 365 days). Federal and
+immigration agencies are off until an owner turns them on.
+
+The hash of version 1 is the mesh's id for good. A --signer is a key file of yours, or the .pub file of
+somebody else. More than half of the signers have to sign, this version and every later one: where keys
+are elsewhere, the version waits in next.note for porchlight charter sign.`,
+		Example: `  porchlight key new --name Ana --out ana.key
+  porchlight charter new --mesh "Elm Street" --signer ana.key`,
+		Args: cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(context.Context) error {
+			dir, err := a.Folder(cli.CharterFolder)
+			if err != nil {
+				return err
+			}
+			return a.charterNew(dir, mesh, ends, signers, lanOnly)
+		})),
+	}
+	f := cmd.Flags()
+	f.StringVar(&mesh, "mesh", "", "`name` of the mesh")
+	f.StringArrayVar(&signers, "signer", nil, "key `file` of a signer, or .pub file of one elsewhere; may be repeated")
+	f.StringVar(&ends, "ends", "", "`date` the charter ends (default: in two years)")
+	f.BoolVar(&lanOnly, "lan-only", false, "the mesh lives on one local network: private addresses are allowed in requests")
+	cli.MustFlags(cmd, "mesh", "signer")
+	return cmd
+}
+
+func (a *app) charterNew(dir, mesh, ends string, signers []string, lanOnly bool) error {
+	if _, err := node.ReadCharter(dir); !errors.Is(err, fs.ErrNotExist) {
+		return node.WithHint(fmt.Errorf("%s holds a charter already", dir), "choose another folder with --dir")
+	}
+	now := a.Now()
+	end, err := cli.ParseTime("ends", ends)
+	if err != nil {
+		return err
+	}
+	if end.IsZero() {
+		end = now.AddDate(2, 0, 0)
+	}
+	c := &charter.Charter{
+		Mesh: mesh, Version: 1, Created: consent.At(now), Ends: consent.At(end), Threshold: len(signers)/2 + 1,
+		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: lanOnly,
+	}
+	var keys []consent.Key
+	for _, s := range signers {
+		pub, err := cli.ReadPublic(s)
+		if err != nil {
+			return err
+		}
+		c.Signers = append(c.Signers, charter.Signer{Name: pub.Name(), Key: pub})
+		if strings.HasSuffix(s, ".pub") || strings.Contains(s, "+") {
+			continue
+		}
+		k, err := a.ReadKey(s)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return cli.Usage("give the .key file of at least one signer", "--signer names public keys only: nobody can sign here")
+	}
+	note, err := consent.Sign(c, keys...)
+	if err != nil {
+		return err
+	}
+	return a.settle(dir, filepath.Join(dir, nextNote), c, note)
+}
+
+func (a *app) readKeys(files []string) ([]consent.Key, error) {
+	var keys []consent.Key
+	for _, f := range files {
+		k, err := a.ReadKey(f)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+func newCharterShowCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:     "show",
+		Short:   "Show the charter, checked from its first version on",
+		Long:    `Reads every version in a charter's or a node's folder, checks signatures and chain, and shows the newest.`,
+		Example: "  porchlight charter show\n  porchlight charter show --dir ~/.porchlight/home",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(context.Context) error {
+			dir, err := a.Folder(cli.CharterFolder)
+			if err != nil {
+				return err
+			}
+			if _, err := node.RoleOf(dir); err == nil {
+				dir = charterDir(dir)
+			}
+			chain, err := readCharter(dir)
+			if err != nil {
+				return err
+			}
+			return a.showCharter(chain)
+		})),
+	}
+}
+
+// charterShown is the answer of commands that show a charter.
+type charterShown struct {
+	MeshID  consent.MeshID   `json:"mesh_id"`
+	Words   string           `json:"mesh_words"`
+	Hash    string           `json:"hash"`
+	Charter *charter.Charter `json:"charter"`
+}
+
+func describeCharter(chain charter.Chain) charterShown {
+	s := charterShown{MeshID: chain.Mesh(), Hash: chain.CurrentHash(), Charter: chain.Current()}
+	if h, err := consent.ParseHash(string(chain.Mesh())); err == nil {
+		s.Words = consent.Words(h)
+	}
+	return s
+}
+
+func (a *app) showCharter(chain charter.Chain) error {
+	s := describeCharter(chain)
+	return a.Show(s, func(w io.Writer) error { return a.writeCharter(w, s) })
+}
+
+func (a *app) writeCharter(w io.Writer, s charterShown) error {
+	c := s.Charter
+	signers := make([]string, len(c.Signers))
+	for i, g := range c.Signers {
+		signers[i] = g.Name
+	}
+	reach := "the internet"
+	if c.LANOnly {
+		reach = "one local network"
+	}
+	witnessed := fmt.Sprintf("%d of %d named witnesses must confirm", c.Quorum, len(c.Witnesses))
+	if c.Quorum == 0 {
+		witnessed = "no: nobody confirms that all see the same docket"
+	}
+	off := make([]string, len(c.OffByDefault))
+	for i, k := range c.OffByDefault {
+		off[i] = string(k)
+	}
+	l := c.Limits
+	if err := ui.Facts(w, "mesh", c.Mesh, "mesh id", string(s.MeshID), "in words", s.Words, "version", fmt.Sprint(c.Version), "version's hash", s.Hash,
+		"made", ui.When(c.Created.Time, a.Now()), "ends", ui.When(c.Ends.Time, a.Now()),
+		"signed by", fmt.Sprintf("%d of %s", c.Threshold, strings.Join(signers, ", ")), "reach", reach, "witnessed", witnessed,
+		"off by default", strings.Join(off, ", "),
+		"windows", fmt.Sprintf("%d minutes to %d hours", l.MinWindowMinutes, l.MaxWindowMinutes/60), "areas", ui.Area(l.MinAreaM2)+" to "+ui.Area(l.MaxAreaM2),
+		"posts a case", fmt.Sprint(l.PostsPerCase), "requests expire", fmt.Sprintf("within %d days", l.MaxExpiryDays),
+		"clips are kept", fmt.Sprintf("at most %d days, %d if not used", l.MaxRetentionDays, l.MaxUnusedDays)); err != nil {
+		return err
+	}
+	if len(c.Agencies) == 0 {
+		fmt.Fprintln(w, "\nno agency is admitted")
+		return nil
+	}
+	for _, g := range c.Agencies {
+		fmt.Fprintln(w)
+		if err := writeAgency(w, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeAgency(w io.Writer, g charter.Agency) error {
+	names := make([]string, len(g.Supervisors))
+	for i, k := range g.Supervisors {
+		names[i] = k.Name()
+	}
+	return ui.Facts(w, "agency", g.Name, "  class", string(g.Class), "  id", string(g.ID()), "  first supervisors", strings.Join(names, ", "),
+		"  jurisdiction", ui.Area(g.Jurisdiction.AreaM2()), "  policy", g.PolicyURL, "  fingerprint", charter.Card(g).Fingerprint())
+}
+
+func newCharterAdmitCommand(a *app) *cobra.Command {
+	var keys []string
+	var words string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "admit CARD --key KEYFILE",
+		Short: "Admit an agency: sign a version of the charter that names it",
+		Long: `Shows an agency's card and its fingerprint in words, asks whether you compared them with the agency in
+person or by a telephone number you found yourself, and signs the next version of the charter.
+
+With --fingerprint it takes the words that the agency read to you, and compares them itself.
+
+Where the charter needs more signatures than the keys at hand, the version waits in next.note.`,
+		Example: `  porchlight charter admit agency.card --key ana.key
+  porchlight charter admit agency.card --key ana.key --fingerprint "…twelve words…"`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.Do(func(_ context.Context, args []string) error {
+			dir, err := a.Folder(cli.CharterFolder)
+			if err != nil {
+				return err
+			}
+			return a.admit(dir, args[0], keys, words, yes)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&keys, "key", nil, "key `file` of a signer; may be repeated")
+	f.StringVar(&words, "fingerprint", "", "the `words` the agency told you")
+	f.BoolVar(&yes, "yes", false, "do not ask: the fingerprint was compared before")
+	cli.MustFlags(cmd, "key")
+	return cmd
+}
+
+func (a *app) admit(dir, cardFile string, keyFiles []string, words string, yes bool) error {
+	chain, err := readCharter(dir)
+	if err != nil {
+		return err
+	}
+	note, err := cli.ReadSmall(cardFile, consent.MaxNote)
+	if err != nil {
+		return err
+	}
+	card, err := charter.OpenCard(note)
+	if err != nil {
+		return fmt.Errorf("%s: %w", cardFile, err)
+	}
+	keys, err := a.readKeys(keyFiles)
+	if err != nil {
+		return err
+	}
+	if err := onlySigners(chain.Current(), keys...); err != nil {
+		return err
+	}
+	g := charter.Agency(card)
+	if err := writeAgency(a.Err, g); err != nil {
+		return err
+	}
+	if words != "" {
+		told, err := consent.ParseFingerprint(words)
+		if err != nil {
+			return cli.Usage("", "--fingerprint: %w", err)
+		}
+		if string(told) != card.Fingerprint() {
+			return node.WithHint(fmt.Errorf("the fingerprint is another: this is not the card of the agency you spoke with"), "do not admit it; ask the agency for its card again, and compare in person")
+		}
+		a.Say("the fingerprint is the one you were told")
+	} else if err := a.Confirm(yes, "Did you compare this fingerprint with the agency in person, and does it match?"); err != nil {
+		return err
+	}
+	next := *chain.Current()
+	next.Version++
+	next.Previous, next.Also = chain.CurrentHash(), nil
+	next.Created = consent.At(a.Now())
+	next.Agencies = slices.Clone(next.Agencies)
+	if i := slices.IndexFunc(next.Agencies, func(o charter.Agency) bool { return o.ID() == g.ID() }); i >= 0 {
+		next.Agencies[i] = g
+	} else {
+		next.Agencies = append(next.Agencies, g)
+	}
+	signed, err := consent.Sign(next, inSignersOrder(next.Signers, keys)...)
+	if err != nil {
+		return err
+	}
+	return a.settle(dir, filepath.Join(dir, nextNote), &next, signed)
+}
+
+// inSignersOrder sorts keys as the charter lists their signers, which is the order of the
+// signatures. A key of nobody comes last, where the charter's own check names it.
+func inSignersOrder(signers []charter.Signer, keys []consent.Key) []consent.Key {
+	place := func(k consent.Key) int {
+		if i := slices.IndexFunc(signers, func(s charter.Signer) bool { return s.Key == k.Verifier() }); i >= 0 {
+			return i
+		}
+		return len(signers)
+	}
+	return slices.SortedStableFunc(slices.Values(keys), func(x, y consent.Key) int { return place(x) - place(y) })
+}
+
+func newCharterPublishCommand(a *app) *cobra.Command {
+	var nodeDir string
+	cmd := &cobra.Command{
+		Use:   "publish --node FOLDER",
+		Short: "Spread the charter's versions through a node of yours",
+		Long: `Hands the versions in the charter folder to a node, which passes on what the mesh does not have yet. A
+node that is not running takes them in and shows them to its peers when it runs.`,
+		Example: "  porchlight charter publish --node ~/.porchlight/steward",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			dir, err := a.Folder(cli.CharterFolder)
+			if err != nil {
+				return err
+			}
+			chain, err := readCharter(dir)
+			if err != nil {
+				return err
+			}
+			var args node.CharterNote
+			for _, n := range chain.Notes() {
+				args.Notes = append(args.Notes, string(n))
+			}
+			var s node.Status
+			if err := a.CallEither(ctx, nodeDir, "charter.publish", args, &s); err != nil {
+				return err
+			}
+			return a.Show(s, func(w io.Writer) error {
+				if !s.Running {
+					_, err := fmt.Fprintf(w, "the node holds charter version %d now; it is passed on when the node runs\n", s.Version)
+					return err
+				}
+				_, err := fmt.Fprintf(w, "charter version %d passed on to %d peers\n", s.Version, len(s.Peers))
+				return err
+			})
+		})),
+	}
+	cmd.Flags().StringVar(&nodeDir, "node", "", "`folder` of the node")
+	cli.MustFlags(cmd, "node")
+	return cmd
+}
+
+// invitation is the answer of charter invite.
+type invitation struct {
+	Link string `json:"link"`
+}
+
+func newCharterInviteCommand(a *app) *cobra.Command {
+	var peers []string
+	var nodeDir string
+	cmd := &cobra.Command{
+		Use:   "invite",
+		Short: "Print an invitation to the mesh",
+		Long: `Prints a link with the mesh's id, the hash of the newest version of the charter, and the addresses of
+stewards to connect to first. Who has the link can join; there is no secret in it. It names no home.
+
+The addresses come from --peer, or from a steward that runs on this machine (--node).`,
+		Example: `  porchlight charter invite --node ~/.porchlight/steward
+  porchlight charter invite --peer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW…`,
+		Args: cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			dir, err := a.Folder(cli.CharterFolder)
+			if err != nil {
+				return err
+			}
+			chain, err := readCharter(dir)
+			if err != nil {
+				return err
+			}
+			if err := cli.CheckAddrs("peer", peers); err != nil {
+				return err
+			}
+			if nodeDir != "" {
+				more, err := a.stewardAddrs(ctx, nodeDir)
+				if err != nil {
+					return err
+				}
+				peers = append(peers, more...)
+			}
+			if len(peers) == 0 {
+				return cli.Usage("give --peer with a steward's address, or --node with a steward's folder", "an invitation needs a steward to connect to")
+			}
+			inv := charter.Invitation{Mesh: chain.Mesh(), Charter: chain.CurrentHash(), Peers: peers}
+			return a.Show(invitation{inv.String()}, func(w io.Writer) error {
+				_, err := fmt.Fprintln(w, inv.String())
+				return err
+			})
+		})),
+	}
+	cmd.Flags().StringArrayVar(&peers, "peer", nil, "`address` of a steward, ending in /p2p/ID; may be repeated")
+	cmd.Flags().StringVar(&nodeDir, "node", "", "`folder` of a steward that runs on this machine")
+	return cmd
+}
+
+// stewardAddrs lists where a running steward can be reached. A home's address is in no
+// invitation: nobody hands it on.
+func (a *app) stewardAddrs(ctx context.Context, dir string) ([]string, error) {
+	if role, err := node.RoleOf(dir); err != nil {
+		return nil, err
+	} else if role != node.Steward {
+		return nil, node.WithHint(fmt.Errorf("%s holds a node of role %s; an invitation names stewards only", dir, role), "give a steward's address with --peer")
+	}
+	var s node.Status
+	if err := a.Call(ctx, dir, "status", nil, &s); err != nil {
+		return nil, err
+	}
+	var out, local []string
+	for _, addr := range s.Addrs {
+		if strings.HasPrefix(addr, "/ip4/127.") || strings.HasPrefix(addr, "/ip6/::1/") {
+			local = append(local, addr)
+		} else {
+			out = append(out, addr)
+		}
+	}
+	if len(out) == 0 {
+		out = local
+	}
+	return out, nil
+}
+
+// charterDir is where a node's folder keeps its charter.
+func charterDir(dir string) string { return filepath.Join(dir, "charter") }

@@ -1,0 +1,45 @@
+// Command porchlight is a neighbourhood mesh on the command line: a home that keeps its own
+// footage, an agency that asks for some of it in public, the stewards who carry the asking, the
+// observers who keep the record, and the tools to make and check what they sign.
+//
+// # How it is put together
+//
+// Each role's commands are a package under internal: homecmd, agencycmd, and meshcmd for charters,
+// joining, stewards and observers; cli is what they share. A command is a function that is handed
+// the streams, the clock and the global flags (cli.App) and returns a cobra command. What it does to
+// a node goes through the node's command table (node.Commands): over the unix socket where the node
+// is running, and on the folder itself where it is not and that makes sense. The command line holds
+// no rules of its own; it says in words what the packages below decided.
+//
+// # Its rules
+//
+// Results go to standard output; questions, progress and the log to standard error. A failure is
+// one line that says what failed and, where there is one, a second line with the way out.
+// Nothing leaves without having been shown. The exit codes are part of the interface and stand
+// in the help.
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+)
+
+func main() { os.Exit(realMain()) }
+
+func realMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	a := &cli.App{
+		In: bufio.NewReader(os.Stdin), Out: os.Stdout, Err: os.Stderr,
+		Now: time.Now, Rand: rand.Reader, Env: os.Getenv,
+	}
+	return a.Main(ctx, newRootCommand(a), os.Args[1:])
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/verify"
+)
+
+func newVerifyCommand(a *cli.App) *cobra.Command {
+	var with verify.With
+	cmd := &cobra.Command{
+		Use:   "verify FILE...",
+		Short: "Check signed documents, custody logs and sealed releases",
+		Long: `Checks files with no node and no network, and says what the check proved and what it did not. It knows
+every signed document (charter, agency card, officer, request, grant, manifest, acceptance, receipt),
+charter folders, a docket's self-contained messages, custody logs, and sealed releases.
+
+A sealed release is held against its manifest: SHA-256 and address are worked out anew. With its key, the
+clip inside is checked too, and not written anywhere.`,
+		Example: `  porchlight verify charter/ agency.card
+  porchlight verify request.note --charter ~/.porchlight/home/charter
+  porchlight verify clip.age --manifest manifest.note --grant grant.note
+  porchlight verify ~/.porchlight/home/ledger`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) error {
+			return verifyFiles(ctx, a, args, with)
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&with.Charter, "charter", "", "`folder` of the charter to check against")
+	f.StringVar(&with.Manifest, "manifest", "", "manifest `file` of a sealed release")
+	f.StringVar(&with.Grant, "grant", "", "grant `file` that the document belongs to")
+	f.StringVar(&with.Request, "request", "", "request `file` that the document answers")
+	f.StringVar(&with.Key, "key", "", "release key `file`")
+	return cmd
+}
+
+// verifyFiles checks all files even when one is wrong, so that the result is complete.
+func verifyFiles(ctx context.Context, a *cli.App, files []string, with verify.With) error {
+	results := []verify.Result{}
+	var errs []error
+	for _, f := range files {
+		r, err := verify.File(ctx, f, with)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		results = append(results, r)
+	}
+	if err := a.Show(results, func(w io.Writer) error {
+		for i, r := range results {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			fmt.Fprintf(w, "%s: %s, verified\n", ui.Clean(r.File), r.Kind)
+			for _, s := range r.Proven {
+				fmt.Fprintf(w, "  proven      %s\n", ui.Clean(s))
+			}
+			for _, s := range r.Open {
+				fmt.Fprintf(w, "  not proven  %s\n", ui.Clean(s))
+			}
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,312 @@
+// Package docket is an agency's append-only public log: the keys of its officers, its requests, and
+// what became of them.
+//
+// # Log
+//
+// A docket is a Merkle tree as in RFC 6962 (golang.org/x/mod/sumdb/tlog). A leaf is the whole signed note
+// of an entry, its hash SHA-256(0x00 ‖ note); the id of a request is that hash in lower-case hex.
+//
+// A checkpoint is a C2SP tlog-checkpoint (https://c2sp.org/tlog-checkpoint) signed by the docket key:
+//
+//	porchlight.docket/<agency id>
+//	<size, decimal>
+//	<root, base64>
+//
+//	— <name of the docket key> <base64 of key hash and signature>
+//
+// The signature line carries the name that the charter gives the docket key; [NewKey] makes keys named
+// like the origin, which ordinary monitors expect. There are no extension lines and no other signatures.
+//
+// # Entries
+//
+// Entries are documents (package consent). What each needs:
+//
+//	officer     enrols or revokes the key of an officer or supervisor; signed by "by", a supervisor
+//	request     signed by its "officer", then its "supervisor"; the rest of it is package request's
+//	supersede   ends a request that another replaces; signed by "officer", then "supervisor"
+//	resolve     ends a request; signed by "officer"
+//
+// A key counts from the entry after the one that enrols it until the entry that revokes it, and for what was
+// created before its enrolment expires. The charter names the first supervisors. A revoked key is
+// not enrolled again. One public key has one role and one name.
+//
+// Nothing can be taken out of a log, so a peer that follows one keeps an entry that breaks these rules,
+// or is of a kind it does not know, as an opaque leaf ([Log.Refused]); it has no effect and is shown to nobody.
+// The agency's own node never appends one.
+//
+// # Bundle
+//
+// What travels by gossip is self-contained, at most [MaxBundle] bytes of strict JSON:
+//
+//	{"agency":"<id>","checkpoint":"<note>","entries":[{"index":7,"note":"<note>","proof":["<base64>",…]},…]}
+//
+// The last entry is the subject. Before it stand, in the order of the log, the officer entries by which
+// its signers came to be enrolled, back to the charter's first supervisors, and no others. A bundle proves
+// that the entry is in the log and was signed by enrolled keys. That no entry in between revoked one of
+// them takes the log.
+package docket
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+)
+
+// Action is what an officer entry does.
+type Action string
+
+// The actions.
+const (
+	Enrol  Action = "enrol"
+	Revoke Action = "revoke"
+)
+
+// Role is what a key may sign.
+type Role string
+
+// The roles.
+const (
+	RoleOfficer    Role = "officer"
+	RoleSupervisor Role = "supervisor"
+)
+
+// Officer enrols or revokes a key.
+type Officer struct {
+	Action  Action              `json:"action"`
+	Role    Role                `json:"role"`
+	Name    string              `json:"name"` // of the person, as the public may know it
+	Key     consent.VerifierKey `json:"key"`
+	Expires consent.Time        `json:"expires,omitzero"` // of an enrolment; absent: until revoked
+	Reason  string              `json:"reason,omitempty"`
+	Created consent.Time        `json:"created"`
+	By      consent.VerifierKey `json:"by"` // the supervisor who signs this
+}
+
+// Kind is "officer".
+func (Officer) Kind() string { return "officer" }
+
+// Check refuses what no docket could hold.
+func (o Officer) Check() error {
+	if o.Action != Enrol && o.Action != Revoke {
+		return consent.Refuse(consent.BadValue, "action", "%.20q is neither enrol nor revoke", string(o.Action))
+	}
+	if o.Role != RoleOfficer && o.Role != RoleSupervisor {
+		return consent.Refuse(consent.BadValue, "role", "%.20q is neither officer nor supervisor", string(o.Role))
+	}
+	if err := checkText("name", o.Name, 1, charter.MaxName); err != nil {
+		return err
+	}
+	if err := checkText("reason", o.Reason, 0, 500); err != nil {
+		return err
+	}
+	if err := checkKeys(o.Created, o.Key, o.By); err != nil {
+		return err
+	}
+	if !o.Expires.IsZero() && (o.Action == Revoke || !o.Expires.After(o.Created.Time)) {
+		return consent.Refuse(consent.BadValue, "expires", "an enrolment may expire, after it was created; a revocation never does")
+	}
+	if o.Action == Enrol && o.Key.Same(o.By) {
+		return consent.Refuse(consent.SameSigner, "by", "nobody enrols a key of their own")
+	}
+	return nil
+}
+
+// Supersede ends a request in favour of another, which counts as a post of the same case.
+type Supersede struct {
+	Request     consent.RequestID   `json:"request"`
+	Replacement consent.RequestID   `json:"replacement"` // an earlier entry of the same docket
+	Reason      string              `json:"reason"`
+	Created     consent.Time        `json:"created"`
+	Officer     consent.VerifierKey `json:"officer"`
+	Supervisor  consent.VerifierKey `json:"supervisor"`
+}
+
+// Kind is "supersede".
+func (Supersede) Kind() string { return "supersede" }
+
+// Check refuses what no docket could hold.
+func (s Supersede) Check() error {
+	if _, err := consent.ParseRequestID(string(s.Request)); err != nil {
+		return consent.Refuse(consent.BadValue, "request", "%w", err)
+	}
+	if _, err := consent.ParseRequestID(string(s.Replacement)); err != nil || s.Replacement == s.Request {
+		return consent.Refuse(consent.BadValue, "replacement", "%.70q is no id of another request", string(s.Replacement))
+	}
+	if err := checkText("reason", s.Reason, 1, 500); err != nil {
+		return err
+	}
+	return checkPair(s.Created, s.Officer, s.Supervisor)
+}
+
+// Resolve ends a request: it is answered, or no longer needed.
+type Resolve struct {
+	Request consent.RequestID   `json:"request"`
+	Reason  string              `json:"reason"`
+	Created consent.Time        `json:"created"`
+	Officer consent.VerifierKey `json:"officer"`
+}
+
+// Kind is "resolve".
+func (Resolve) Kind() string { return "resolve" }
+
+// Check refuses what no docket could hold.
+func (r Resolve) Check() error {
+	if _, err := consent.ParseRequestID(string(r.Request)); err != nil {
+		return consent.Refuse(consent.BadValue, "request", "%w", err)
+	}
+	if err := checkText("reason", r.Reason, 1, 500); err != nil {
+		return err
+	}
+	return checkKeys(r.Created, r.Officer)
+}
+
+// asking is the part of a request that a docket judges; the rest is left as it stands, so that logs
+// can be followed without knowing what may be asked.
+type asking struct {
+	raw        json.RawMessage
+	Created    consent.Time
+	Officer    consent.VerifierKey
+	Supervisor consent.VerifierKey
+}
+
+func (asking) Kind() string { return "request" }
+
+func (a asking) Check() error { return checkPair(a.Created, a.Officer, a.Supervisor) }
+
+func (a asking) MarshalJSON() ([]byte, error) { return a.raw, nil }
+
+func (a *asking) UnmarshalJSON(b []byte) error {
+	var part struct {
+		Created    consent.Time        `json:"created"`
+		Officer    consent.VerifierKey `json:"officer"`
+		Supervisor consent.VerifierKey `json:"supervisor"`
+	}
+	if err := json.Unmarshal(b, &part); err != nil {
+		return err
+	}
+	*a = asking{slices.Clone(b), part.Created, part.Officer, part.Supervisor}
+	return nil
+}
+
+func checkPair(created consent.Time, officer, supervisor consent.VerifierKey) error {
+	if err := checkKeys(created, officer, supervisor); err != nil {
+		return err
+	}
+	if officer.Same(supervisor) {
+		return consent.Refuse(consent.SameSigner, "supervisor", "officer and supervisor are two persons with two keys")
+	}
+	return nil
+}
+
+func checkKeys(created consent.Time, keys ...consent.VerifierKey) error {
+	if created.IsZero() {
+		return consent.Refuse(consent.BadValue, "created", "the zero time")
+	}
+	for _, k := range keys {
+		if _, err := k.Public(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkText(field, s string, least, most int) error {
+	if len(s) < least || len(s) > most || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return consent.Refuse(consent.BadValue, field, "%.60q is no line of %d to %d printable bytes", s, least, most)
+	}
+	return nil
+}
+
+// An Enrolment is what a docket says of one key.
+type Enrolment struct {
+	Role    Role
+	Name    string // "" for the charter's first supervisors
+	Key     consent.VerifierKey
+	Expires consent.Time
+	Index   int64 // of the entry that enrols it; -1 for the charter's first supervisors
+	Revoked bool
+	by      consent.VerifierKey
+}
+
+// Officers are the keys of a docket, enrolled and revoked. The zero Officers hold none. They change only
+// through a [Log] or a [Bundle].
+type Officers struct{ byKey map[string]Enrolment } // by the 32 bytes of the public key
+
+func firstOfficers(a charter.Agency) Officers {
+	o := Officers{map[string]Enrolment{}}
+	for _, k := range a.Supervisors {
+		if pub, err := k.Public(); err == nil {
+			o.byKey[string(pub)] = Enrolment{Role: RoleSupervisor, Key: k, Index: -1}
+		}
+	}
+	return o
+}
+
+func (o Officers) get(k consent.VerifierKey) (Enrolment, bool) {
+	pub, err := k.Public()
+	if err != nil {
+		return Enrolment{}, false
+	}
+	e, ok := o.byKey[string(pub)]
+	return e, ok
+}
+
+func (o Officers) set(e Enrolment) {
+	pub, err := e.Key.Public()
+	if err == nil {
+		o.byKey[string(pub)] = e
+	}
+}
+
+func (o Officers) clone() Officers { return Officers{maps.Clone(o.byKey)} }
+
+// All returns the keys by their enrolment, the charter's first supervisors first.
+func (o Officers) All() []Enrolment {
+	all := slices.Collect(maps.Values(o.byKey))
+	slices.SortFunc(all, func(a, b Enrolment) int {
+		if a.Index != b.Index {
+			return int(a.Index - b.Index)
+		}
+		return strings.Compare(string(a.Key), string(b.Key))
+	})
+	return all
+}
+
+// Check refuses a key that may not sign in this role what was created at that time.
+func (o Officers) Check(k consent.VerifierKey, role Role, created consent.Time) error {
+	e, ok := o.get(k)
+	switch {
+	case !ok || e.Key != k:
+		return consent.Refuse(consent.UnknownOfficer, string(role), "no entry enrols %s", k.Name())
+	case e.Revoked:
+		return consent.Refuse(consent.RevokedOfficer, string(role), "the key of %s was revoked", k.Name())
+	case e.Role != role:
+		return consent.Refuse(consent.WrongRole, string(role), "%s is enrolled as %s", k.Name(), e.Role)
+	case !e.Expires.IsZero() && !created.Before(e.Expires.Time):
+		return consent.Refuse(consent.ExpiredOfficer, string(role), "the enrolment of %s was over at %s", k.Name(), e.Expires)
+	}
+	return nil
+}
+
+// OpenOfficer reads an officer entry signed by the supervisor it names. That the supervisor is enrolled is
+// for the log to say, as for the entries below.
+func OpenOfficer(msg []byte) (Officer, error) {
+	return consent.Open(msg, func(o Officer) ([]consent.VerifierKey, error) { return []consent.VerifierKey{o.By}, nil })
+}
+
+// OpenSupersede reads a supersede entry signed by the officer and the supervisor it names.
+func OpenSupersede(msg []byte) (Supersede, error) {
+	return consent.Open(msg, func(s Supersede) ([]consent.VerifierKey, error) {
+		return []consent.VerifierKey{s.Officer, s.Supervisor}, nil
+	})
+}
+
+// OpenResolve reads a resolve entry signed by the officer it names.
+func OpenResolve(msg []byte) (Resolve, error) {
+	return consent.Open(msg, func(r Resolve) ([]consent.VerifierKey, error) { return []consent.VerifierKey{r.Officer}, nil })
+}

@@ -1,0 +1,412 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/footage/clip"
+)
+
+const (
+	// damagedAfter is how long a file may stay unreadable and unchanged before it is called damaged.
+	damagedAfter = 10 * time.Minute
+	// hotFor is how long after a change in it a directory is listed at every poll.
+	hotFor = 2 * time.Hour
+	// listEvery is how often a quiet directory is listed all the same.
+	listEvery = time.Hour
+	// batch is how many files are read before the index is written.
+	batch = 500
+	// longest is the most that one recording can last; a file that claims more is damaged, as it would
+	// be found for every span after it.
+	longest = 7 * 24 * time.Hour
+	// maxDepth is how deep under a camera's folder recordings are looked for.
+	maxDepth = 16
+)
+
+// dirState is what polls remember of a directory.
+type dirState struct {
+	mtime   time.Time // of the directory when it was listed
+	newest  time.Time // modification of it or of a file in it
+	listed  time.Time // by the library's clock
+	subdirs []string
+	waiting map[string]*waiting
+}
+
+// waiting is a file that is not a recording yet.
+type waiting struct {
+	size, mtime int64
+	since       time.Time // first seen like this
+	tried       bool      // read once since then, in vain
+}
+
+// walk is one poll of one folder.
+type walk struct {
+	l      *Library
+	f      *folder
+	root   *os.Root
+	now    time.Time
+	report *Report
+	seen   map[string]bool
+	reason string // the first thing that could not be read
+}
+
+// Poll looks through all folders once. A folder that is not there or fails is in the report; the
+// error is the context's or the index's.
+func (l *Library) Poll(ctx context.Context) (Report, error) {
+	l.polling.Lock()
+	defer l.polling.Unlock()
+	if !l.index.there() {
+		l.cfg.Log.Warn("index of recordings was removed, making it anew", "index", l.cfg.Index)
+		if err := l.replaceIndex(ctx, false); err != nil {
+			return Report{}, err
+		}
+	}
+	report, err := l.pollAll(ctx)
+	if l.recover(ctx, l.index, err) {
+		report, err = l.pollAll(ctx)
+	}
+	return report, err
+}
+
+func (l *Library) pollAll(ctx context.Context) (Report, error) {
+	var report Report
+	for _, f := range l.folders {
+		state, err := l.pollFolder(ctx, f, &report)
+		if err != nil {
+			return report, err
+		}
+		report.Folders = append(report.Folders, state)
+	}
+	return report, nil
+}
+
+func (l *Library) pollFolder(ctx context.Context, f *folder, report *Report) (FolderReport, error) {
+	state, err := l.attend(ctx, f)
+	if err != nil || state.State == FolderAbsent {
+		return state, err
+	}
+	root, err := os.OpenRoot(f.path)
+	if err != nil {
+		state.State, state.Reason = FolderAbsent, err.Error()
+		return state, nil
+	}
+	defer root.Close()
+	w := &walk{l: l, f: f, root: root, now: l.cfg.Now(), report: report, seen: map[string]bool{}}
+	if err := w.dir(ctx, ".", 0); err != nil {
+		return state, err
+	}
+	if err := w.holds(ctx); err != nil {
+		return state, err
+	}
+	if err := w.forgetGone(ctx); err != nil {
+		return state, err
+	}
+	for _, d := range f.dirs {
+		report.Waiting += len(d.waiting)
+	}
+	if w.reason != "" {
+		state.State, state.Reason = FolderFailing, w.reason
+	}
+	return state, nil
+}
+
+// holds walks what is held as if it were in its old place.
+func (w *walk) holds(ctx context.Context) error {
+	names, err := w.list(holds)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		w.fail(holds, err)
+		return nil
+	}
+	for _, name := range names {
+		if !name.IsDir() || CheckHoldName(name.Name()) != nil {
+			continue
+		}
+		dir := path.Join(holds, name.Name())
+		turns, err := w.list(dir)
+		if err != nil {
+			w.fail(dir, err)
+			continue
+		}
+		for _, turn := range turns {
+			inner := path.Join(dir, turn.Name())
+			if _, _, ok := inHold(inner); ok && turn.IsDir() {
+				if err := w.dir(ctx, inner, 0); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// fail notes what could not be read, so that nothing below it is taken for removed.
+func (w *walk) fail(rel string, err error) {
+	if w.reason == "" {
+		w.reason = fmt.Sprintf("%s cannot be read: %v", rel, err)
+	}
+	for dir := range w.f.dirs {
+		if below(dir, rel) {
+			w.seen[dir] = true
+		}
+	}
+}
+
+func below(dir, top string) bool {
+	return top == "." || dir == top || strings.HasPrefix(dir, top+"/")
+}
+
+func (w *walk) list(rel string) ([]fs.DirEntry, error) {
+	d, err := w.root.Open(filepath.FromSlash(rel))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
+}
+
+// dir visits a directory and those below it.
+func (w *walk) dir(ctx context.Context, rel string, depth int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	info, err := w.root.Lstat(filepath.FromSlash(rel))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		w.fail(rel, err)
+		return nil
+	}
+	w.seen[rel] = true
+	state := w.f.dirs[rel]
+	if state == nil || !state.quiet(info, w.now) {
+		if state, err = w.listed(ctx, rel, info, state); err != nil || state == nil {
+			return err
+		}
+		w.f.dirs[rel] = state
+	}
+	if depth == maxDepth {
+		return nil
+	}
+	for _, name := range state.subdirs {
+		sub := path.Join(rel, name)
+		if w.f.inner[sub] {
+			continue
+		}
+		if err := w.dir(ctx, sub, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// quiet reports whether a directory need not be listed again.
+func (d *dirState) quiet(info fs.FileInfo, now time.Time) bool {
+	return len(d.waiting) == 0 && d.mtime.Equal(info.ModTime()) &&
+		d.listed.Sub(d.newest) > hotFor && now.Sub(d.listed) < listEvery && !now.Before(d.listed)
+}
+
+// listed lists a directory and brings the index up to it; nil if it could not be read.
+func (w *walk) listed(ctx context.Context, rel string, info fs.FileInfo, before *dirState) (*dirState, error) {
+	entries, err := w.list(rel)
+	if err != nil {
+		w.fail(rel, err)
+		return nil, nil
+	}
+	known, err := w.l.index.known(ctx, w.f.path, rel)
+	if err != nil {
+		return nil, err
+	}
+	hold, logical := "", rel
+	if name, rest, ok := inHold(rel); ok {
+		hold, logical = name, rest
+	}
+	state := &dirState{mtime: info.ModTime(), newest: info.ModTime(), listed: w.now, waiting: map[string]*waiting{}}
+	var put []row
+	flush := func(gone []string) error {
+		err := w.l.index.change(ctx, w.f.path, rel, hold, put, gone)
+		put = put[:0]
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if e.IsDir() {
+			if name != ours {
+				state.subdirs = append(state.subdirs, name)
+			}
+			continue
+		}
+		if !e.Type().IsRegular() || !isVideo(name) {
+			continue
+		}
+		cam, at := w.f.owner(path.Join(logical, name))
+		if cam == nil {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed since; known still has it
+		}
+		if err != nil {
+			w.fail(path.Join(rel, name), err)
+			delete(known, name)
+			continue
+		}
+		if info.ModTime().After(state.newest) {
+			state.newest = info.ModTime()
+		}
+		now := knownFile{info.Size(), info.ModTime().UnixMicro()}
+		was, indexed := known[name]
+		delete(known, name)
+		if indexed && was == now {
+			continue
+		}
+		wait := (*waiting)(nil)
+		if before != nil {
+			wait = before.waiting[name]
+		}
+		if wait == nil || wait.size != now.size || wait.mtime != now.mtime {
+			state.waiting[name] = &waiting{size: now.size, mtime: now.mtime, since: w.now}
+			continue
+		}
+		rec, done := w.examine(path.Join(rel, name), wait)
+		if !done {
+			state.waiting[name] = wait
+			continue
+		}
+		rec.Camera = cam.ID
+		date(&rec, at, info.ModTime())
+		put = append(put, row{name: name, size: now.size, mtime: now.mtime, camera: cam.row, rec: rec})
+		if rec.Duration > 0 {
+			w.report.Added++
+		}
+		if rec.Damaged != "" {
+			w.report.Damaged++
+		}
+		if len(put) == batch {
+			if err := flush(nil); err != nil {
+				return nil, err
+			}
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	var gone []string
+	for name := range known {
+		gone = append(gone, name)
+	}
+	w.report.Removed += len(gone)
+	return state, flush(gone)
+}
+
+// examine reads a file that has not changed since the last poll. done is false while there is hope
+// that it will be whole later.
+func (w *walk) examine(rel string, wait *waiting) (rec Recording, done bool) {
+	if w.now.Before(wait.since) { // the clock was set back
+		wait.since = w.now
+	}
+	age := w.now.Sub(wait.since)
+	if age < w.l.cfg.Settle || wait.tried && age < damagedAfter {
+		return rec, false
+	}
+	rec.Size = wait.size
+	err := w.probe(rel, wait.size, &rec)
+	wait.tried = true
+	if err != nil {
+		rec.Damaged = err.Error()
+	}
+	return rec, rec.Damaged == "" || age >= damagedAfter
+}
+
+var errEmpty = errors.New("the file is empty")
+
+func (w *walk) probe(rel string, size int64, rec *Recording) error {
+	if size == 0 {
+		return errEmpty
+	}
+	f, err := w.root.Open(filepath.FromSlash(rel))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(errors.New("the file cannot be read"), err)
+	}
+	m, err := clip.Probe(f, size)
+	if err != nil {
+		return err
+	}
+	if m.Duration <= 0 {
+		return errors.New("the movie has no length")
+	}
+	if m.Duration > longest {
+		return fmt.Errorf("the movie claims to be %v long", m.Duration)
+	}
+	rec.Duration, rec.Codec, rec.Width, rec.Height = m.Duration, m.Codec, m.Width, m.Height
+	if m.Truncated {
+		rec.Damaged = "the end of the file is missing"
+	}
+	if plausible(m.Created) {
+		rec.Start, rec.StartFrom = m.Created.UTC(), "mvhd"
+	}
+	return nil
+}
+
+// plausible leaves out the times that recorders without a clock write.
+func plausible(t time.Time) bool { return t.Year() >= 2000 && t.Year() <= 2100 }
+
+// date decides when a recording starts; rec has what the movie says.
+func date(rec *Recording, at *told, mtime time.Time) {
+	switch {
+	case at != nil:
+		rec.Start, rec.StartFrom, rec.Ambiguous = at.at, at.from, at.ambiguous
+	case rec.StartFrom == "" && rec.Duration > 0:
+		rec.Start, rec.StartFrom = mtime.Add(-rec.Duration).UTC(), "mtime"
+	}
+	rec.ModTime = mtime
+}
+
+// forgetGone drops the directories that are in the index, or were seen before, and are no more.
+func (w *walk) forgetGone(ctx context.Context) error {
+	for rel := range w.f.dirs {
+		if !w.seen[rel] {
+			delete(w.f.dirs, rel)
+		}
+	}
+	dirs, err := w.l.index.dirs(ctx, w.f.path)
+	if err != nil {
+		return err
+	}
+	for _, rel := range dirs {
+		if w.seen[rel] {
+			continue
+		}
+		// The walk may have stopped above it: only what the disk itself says is gone is gone.
+		info, err := w.root.Lstat(filepath.FromSlash(rel))
+		if err == nil && info.IsDir() && !w.f.inner[rel] {
+			continue
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			w.fail(rel, err)
+			continue
+		}
+		n, err := w.l.index.dropDir(ctx, w.f.path, rel)
+		if err != nil {
+			return err
+		}
+		w.report.Removed += n
+	}
+	return nil
+}

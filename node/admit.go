@@ -1,0 +1,274 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/p2p/gossip"
+	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
+)
+
+// check judges a message of the mesh's topic before it is forwarded, and takes it in. What any
+// peer can tell to be wrong from the message alone is rejected and held against the sender; what
+// depends on history, on the local clock or on a charter of which the sender may have another
+// version is only ignored. Either way it goes no further.
+func (p *Peer) check(from string, msg []byte) gossip.Verdict {
+	var err error
+	if isCharter(msg) {
+		err = p.AdmitCharter(msg)
+	} else {
+		err = p.admitMessage(from, msg)
+	}
+	switch {
+	case err == nil:
+		return gossip.Accept
+	case errors.Is(err, errKnown):
+		return gossip.Ignore
+	case !errors.Is(err, errHere) && request.Timeless(consent.ClassOf(err)):
+		p.Log.Info("message rejected", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
+		return gossip.Reject
+	}
+	p.Log.Info("message ignored", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
+	return gossip.Ignore
+}
+
+var (
+	// errKnown says that there is nothing new in a message.
+	errKnown = errors.New("already known")
+	// errHere marks what this node's own charter or history refuses and another's might not.
+	errHere        = errors.New("refused here")
+	errNotAdmitted = errors.New("the charter admits no such agency")
+)
+
+// AdmitCharter takes in the charter's next version.
+func (p *Peer) AdmitCharter(note []byte) error {
+	if err := p.extendCharter(note); err != nil {
+		return err
+	}
+	// Another version may admit an agency, or name other supervisors.
+	p.mu.Lock()
+	dockets := slices.Collect(maps.Values(p.dockets))
+	p.mu.Unlock()
+	for _, d := range dockets {
+		if err := p.readDocket(d); err != nil {
+			return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+		}
+	}
+	p.arrived()
+	return nil
+}
+
+func (p *Peer) extendCharter(note []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slices.ContainsFunc(p.chain.Notes(), func(n []byte) bool { return bytes.Equal(n, note) }) {
+		return errKnown
+	}
+	chain, err := ExtendCharter(p.chain, note)
+	if err != nil {
+		return err
+	}
+	if err := WriteCharter(p.State.Path("charter"), chain); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+	}
+	p.chain = chain
+	p.Log.Info("charter admitted", "version", chain.Current().Version)
+	if err := p.openDockets(); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+	}
+	return nil
+}
+
+// admitMessage takes in a docket's self-contained message. Its entry counts once this node's own
+// copy of the docket has it at its place, so that nothing can be asked which is not in the docket
+// that everybody sees. An entry further on is passed along, and what lies between is fetched.
+func (p *Peer) admitMessage(from string, msg []byte) error {
+	b, err := docket.ParseBundle(msg)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	a, ok := p.chain.Agency(b.Agency())
+	judged, _ := p.chain.DocketAgency(b.Agency())
+	d := p.dockets[b.Agency()]
+	p.mu.Unlock()
+	if !ok || d == nil {
+		return fmt.Errorf("docket %s: %w", b.Agency(), errNotAdmitted)
+	}
+	entry, index, _, err := b.Verify(judged)
+	if err != nil {
+		return err
+	}
+	cp, err := docket.ParseCheckpoint(b.Checkpoint(), judged)
+	if err != nil {
+		return err
+	}
+	if err := d.Compare(cp, b.Checkpoint()); err != nil {
+		return err
+	}
+	size := d.Size()
+	if own := p.host != nil && from == p.host.ID(); index < size && !own {
+		return errKnown
+	}
+	if err := p.lawfulNow(a, entry); err != nil {
+		return err
+	}
+	switch {
+	case index < size:
+		// This node's own entry, which stood in its docket before it was published.
+		return nil
+	case index > size || cp.Size > index+1:
+		p.mu.Lock()
+		fresh := p.ahead.add(consent.HashText(entry))
+		p.mu.Unlock()
+		if !fresh {
+			return errKnown
+		}
+		p.catchUp(from)
+		return nil
+	}
+	if err := d.Extend(index, [][]byte{entry}, b.Checkpoint()); err != nil {
+		return err
+	}
+	if class := d.Refused(index); class != "" {
+		return consent.Refuse(class, "", "entry %d of the docket of %s does not count", index, a.Name)
+	}
+	if err := p.readDocket(d); err != nil {
+		return err
+	}
+	if kind, _ := consent.Peek(entry); kind == request.Kind {
+		r, err := p.Request(string(request.IDOf(entry)))
+		if err != nil {
+			return fmt.Errorf("%w: %w", errHere, err)
+		}
+		p.Log.Info("request admitted", "agency", a.Name, "request", string(r.ID))
+	}
+	return nil
+}
+
+// lawfulNow refuses to pass on a request that breaks the charter, is over, or is not yet to be
+// believed.
+func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
+	if kind, err := consent.Peek(entry); err != nil || kind != request.Kind {
+		return err
+	}
+	r, err := request.Open(entry)
+	if err != nil {
+		return err
+	}
+	if err := r.CheckCharter(p.Charter(), a); err != nil {
+		return fmt.Errorf("%w: %w", errHere, err)
+	}
+	return r.CheckNow(p.Now())
+}
+
+// readDocket takes note of the requests in a docket that this node has not looked at yet. It is
+// the one place where a docket entry starts to count: everything that came by gossip, catch-up
+// or from the disk passes it. Whether a request is shown is judged each time it is asked for.
+func (p *Peer) readDocket(d *Docket) error {
+	fresh, err := d.fresh()
+	for i, note := range fresh {
+		body, err := request.Open(note)
+		if err != nil {
+			continue // an opaque leaf
+		}
+		r := Request{ID: request.IDOf(note), Agency: d.ID(), Name: d.agency.Name, Index: i, Note: string(note), Body: body}
+		p.mu.Lock()
+		p.requests[r.ID] = r
+		p.mu.Unlock()
+	}
+	if len(fresh) > 0 {
+		p.arrived()
+	}
+	return err
+}
+
+func (p *Peer) arrived() {
+	if p.Arrived != nil {
+		p.Arrived()
+	}
+}
+
+// lawful says why a live request is not shown here, nil if it is. The verdict of charter and
+// history is kept for as long as the charter stays; the clock is asked each time. The caller
+// holds p.mu.
+func (p *Peer) lawful(r Request) error {
+	a, ok := p.chain.Agency(r.Agency)
+	if !ok {
+		return errNotAdmitted
+	}
+	if err := r.Body.CheckNow(p.Now()); consent.ClassOf(err) == consent.NotYetValid {
+		return err
+	}
+	hash := p.chain.CurrentHash()
+	if v, ok := p.verdicts[r.ID]; ok && v.charter == hash {
+		return v.err
+	}
+	c := p.chain.Current()
+	err := r.Body.CheckCharter(c, a)
+	if err == nil {
+		var earlier []request.Seen
+		for _, e := range p.requests {
+			if e.Agency == r.Agency && e.Index < r.Index {
+				earlier = append(earlier, request.Seen{ID: e.ID, Request: e.Body})
+			}
+		}
+		err = request.CheckHistory(earlier, request.Seen{ID: r.ID, Request: r.Body}, c.Limits)
+	}
+	if err != nil {
+		p.Log.Info("request not shown", "agency", r.Name, "request", string(r.ID), "err", err)
+	}
+	p.verdicts[r.ID] = verdict{hash, err}
+	return err
+}
+
+// verdict is what a charter's version and the docket before it say of a request.
+type verdict struct {
+	charter string
+	err     error
+}
+
+// recent remembers the last thousand or so texts it was given.
+type recent struct {
+	now, before map[string]bool
+}
+
+// add says whether the text is new.
+func (r *recent) add(s string) bool {
+	if r.now[s] || r.before[s] {
+		return false
+	}
+	if r.now == nil || len(r.now) >= 500 {
+		r.now, r.before = map[string]bool{}, r.now
+	}
+	r.now[s] = true
+	return true
+}
+
+// catchUp asks for a pull from a peer soon; Run does it.
+func (p *Peer) catchUp(peer string) {
+	select {
+	case p.pulls <- peer:
+	default: // enough are waiting
+	}
+}
+
+// PublishEntry spreads one entry of this node's own docket.
+func (p *Peer) PublishEntry(ctx context.Context, d *Docket, index int64) error {
+	if err := p.readDocket(d); err != nil {
+		return err
+	}
+	msg, err := d.Bundle(index)
+	if err != nil {
+		return err
+	}
+	return p.Publish(ctx, msg)
+}

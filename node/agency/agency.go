@@ -1,0 +1,443 @@
+// Package agency is a requester's node: it keeps the agency's docket, publishes its requests and
+// receives what homes chose to send, under the terms it signed.
+//
+// # State, beside what every node has
+//
+//	agency.card           what a charter's signer compares and admits
+//	keys/docket.key       signs checkpoints; losing it ends the docket
+//	keys/reception/*.key  one for each request; signs acceptances and receipts
+//	keys/release/*.key    release keys (GRANT-ROOT.key), until their deadline; belongs in no backup
+//	vault/                sealed releases
+//	received              what was addressed to this agency (records)
+//	custody               custody log: every step a clip took here
+//
+// The officers' and supervisors' keys are not here: they sign on their own machines.
+package agency
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/deliver"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
+)
+
+// InitArgs describes a new agency.
+type InitArgs struct {
+	Name         string
+	Class        charter.AgencyClass
+	Supervisors  []consent.VerifierKey // the first ones; they enrol everybody else
+	Jurisdiction geo.Polygon
+	PolicyURL    string
+}
+
+// Init makes an agency's folder with its docket key and agency.card.
+func Init(dir string, a InitArgs) (charter.Card, error) {
+	key, err := docket.NewKey(rand.Reader)
+	if err != nil {
+		return charter.Card{}, err
+	}
+	card := charter.Card{Name: a.Name, Class: a.Class, Key: key.Verifier(), Supervisors: a.Supervisors, Jurisdiction: a.Jurisdiction, PolicyURL: a.PolicyURL}
+	note, err := consent.Sign(card, key)
+	if err != nil {
+		return charter.Card{}, err
+	}
+	if err := node.Create(dir, node.Agency); err != nil {
+		return charter.Card{}, err
+	}
+	if err := durable.WriteFile(dir+"/keys/docket.key", []byte(key.Encode()+"\n"), 0o600); err != nil {
+		return charter.Card{}, err
+	}
+	return card, durable.WriteFile(dir+"/agency.card", note, 0o644)
+}
+
+// Agency is a requester's node.
+type Agency struct {
+	peer    *node.Peer
+	key     consent.Key // the docket's
+	agency  consent.AgencyID
+	vault   *vault
+	custody *node.Custody
+
+	mu       sync.Mutex // one docket entry at a time
+	received *durable.AppendFile
+	log      []Received // newest last, at most maxReceived
+}
+
+// maxReceived bounds what is remembered of refused deliveries; accepted grants are in the vault.
+const maxReceived = 1000
+
+// Open opens an agency's folder. It touches no network.
+func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error) {
+	peer, err := node.OpenPeer(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	a := &Agency{peer: peer}
+	defer func() {
+		if err != nil {
+			a.Close()
+		}
+	}()
+	if peer.State.Role() != node.Agency {
+		return nil, fmt.Errorf("%s holds a node of role %s, not an agency", dir, peer.State.Role())
+	}
+	if a.key, err = node.ReadKey(peer.State.Path("keys", "docket.key")); err != nil {
+		return nil, err
+	}
+	pub, err := a.key.Verifier().Public()
+	if err != nil {
+		return nil, err
+	}
+	a.agency = consent.AgencyIDOf(pub)
+	if err = durable.MkdirAll(peer.State.Path("keys", "reception"), 0o700); err != nil {
+		return nil, err
+	}
+	if a.vault, err = openVault(peer.State.Path("vault"), peer.State.Path("keys", "release"), peer.Config.Agency.VaultMB<<20); err != nil {
+		return nil, err
+	}
+	if a.custody, err = node.OpenCustody(peer.State.Path("custody"), peer.Now); err != nil {
+		return nil, err
+	}
+	if _, err = durable.ReadRecords(peer.State.Path("received"), func(b []byte) error {
+		var r Received
+		if err := json.Unmarshal(b, &r); err != nil {
+			return err
+		}
+		a.log = append(a.log, r)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if a.received, err = durable.OpenAppend(peer.State.Path("received"), 0o600); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close lets the folder go.
+func (a *Agency) Close() error {
+	var errs []error
+	if a.received != nil {
+		errs = append(errs, a.received.Close())
+	}
+	if a.custody != nil {
+		errs = append(errs, a.custody.Close())
+	}
+	return errors.Join(append(errs, a.peer.Close())...)
+}
+
+// Peer is the part of the node that every role has.
+func (a *Agency) Peer() *node.Peer { return a.peer }
+
+// Run serves the agency until ctx ends.
+func (a *Agency) Run(ctx context.Context) error {
+	if err := a.expire(); err != nil {
+		a.peer.Log.Error("deadlines", "err", err)
+	}
+	if err := a.peer.Start(ctx); err != nil {
+		return err
+	}
+	stop, err := deliver.Serve(a.peer.Host(), receiver{a}, deliver.Limits{})
+	if err != nil {
+		return errors.Join(err, a.peer.Stop())
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.peer.Run(ctx) })
+	g.Go(func() error { return node.ServeControl(ctx, a.peer.State.Path(), a.Commands()) })
+	g.Go(func() error {
+		if s, _ := a.reply(ctx, struct{}{}); s.Problem != "" {
+			a.peer.Log.Warn("homes may not reach this agency", "problem", s.Problem, "hint", s.Hint)
+		}
+		t := time.NewTicker(time.Minute)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				if err := a.expire(); err != nil {
+					a.peer.Log.Error("deadlines", "err", err)
+				}
+			}
+		}
+	})
+	err = g.Wait()
+	stop()
+	return errors.Join(err, a.peer.Stop())
+}
+
+// expire destroys what is past its deadline and drops what its home did not come back for.
+func (a *Agency) expire() error {
+	now := a.peer.Now()
+	err := a.vault.destroy(now, func(h *held, k *kept) error {
+		a.peer.Log.Info("release key destroyed at its deadline", "release", k.Root)
+		return a.custody.Note("node", "release key destroyed", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
+	})
+	return errors.Join(err, a.vault.dropIdle(now, func(h *held) error {
+		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back")
+	}))
+}
+
+// Commands is what the agency's CLI can ask of this node.
+func (a *Agency) Commands() node.Commands {
+	c := a.peer.Commands()
+	c["agency.draft"] = node.Do(a.draft)
+	c["agency.publish"] = node.Do(a.publish)
+	c["agency.docket"] = node.Do(a.docketEntries)
+	c["agency.received"] = node.Do(func(context.Context, struct{}) ([]Received, error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return append([]Received{}, a.log...), nil
+	})
+	c["agency.vault"] = node.Do(func(context.Context, struct{}) ([]Held, error) { return a.vault.list(), nil })
+	c["agency.open"] = node.Do(a.open)
+	c["agency.reply"] = node.Do(a.reply)
+	return c
+}
+
+func (a *Agency) self() (charter.Agency, *node.Docket, error) {
+	ag, ok := a.peer.Agency(a.agency)
+	d := a.peer.Docket(a.agency)
+	if !ok || d == nil {
+		return ag, nil, node.WithHint(errors.New("the charter does not admit this agency"), "give agency.card to a signer of the charter, then `porchlight join LINK`")
+	}
+	return ag, d, nil
+}
+
+// replyAddrs is where answers go: what config.toml says, else where the running node listens.
+func (a *Agency) replyAddrs() []string {
+	if len(a.peer.Config.Agency.Reply) == 0 {
+		addrs := a.peer.Addrs()
+		return addrs[:min(len(addrs), request.MaxReply)]
+	}
+	var out []string
+	for _, r := range a.peer.Config.Agency.Reply {
+		if h := a.peer.Host(); h != nil {
+			r += "/p2p/" + h.ID()
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// draft makes the text of a request that officer and supervisor sign. It makes and keeps the
+// reception key that the request names.
+func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
+	ag, _, err := a.self()
+	if err != nil {
+		return Drafted{}, err
+	}
+	if a.peer.Host() == nil {
+		return Drafted{}, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`: a request names this node's reply addresses")
+	}
+	c := a.peer.Charter()
+	area, err := geo.ParseGeoJSON(d.Area)
+	if err != nil {
+		return Drafted{}, fmt.Errorf("area: %w", err)
+	}
+	if d.ExpiresDays == 0 {
+		d.ExpiresDays = c.Limits.MaxExpiryDays
+	}
+	if d.RetentionDays == 0 {
+		d.RetentionDays = c.Limits.MaxRetentionDays
+	}
+	if d.UnusedDays == 0 {
+		d.UnusedDays = c.Limits.MaxUnusedDays
+	}
+	if d.Recipients == nil {
+		d.Recipients = []string{}
+	}
+	key, err := consent.GenerateKey(rand.Reader, "reception")
+	if err != nil {
+		return Drafted{}, err
+	}
+	now := a.peer.Now()
+	r := request.Request{Agency: a.agency, Case: d.Case, Offence: request.Offence(d.Offence), Basis: request.Basis(d.Basis), OrderHash: d.OrderHash,
+		Incident: request.Incident{At: consent.At(d.IncidentAt), Place: geo.Point{Lat: d.IncidentLat, Lon: d.IncidentLon}},
+		Area:     area, From: consent.At(d.From), Until: consent.At(d.Until), Text: d.Text, Contact: d.Contact,
+		Terms:        request.Terms{RetentionDays: d.RetentionDays, UnusedDays: d.UnusedDays, Recipients: d.Recipients, Resharing: d.Resharing},
+		ReceptionKey: key.Verifier(), Reply: a.replyAddrs(), Created: consent.At(now), Expires: consent.At(now.AddDate(0, 0, d.ExpiresDays)),
+		Officer: d.Officer, Supervisor: d.Supervisor}
+	if err := errors.Join(r.Check(), r.CheckCharter(c, ag)); err != nil {
+		return Drafted{}, err
+	}
+	text, err := consent.Text(r)
+	if err != nil {
+		return Drafted{}, err
+	}
+	pub, err := key.Verifier().Public()
+	if err != nil {
+		return Drafted{}, err
+	}
+	path := a.peer.State.Path("keys", "reception", hex.EncodeToString(pub)+".key")
+	return Drafted{Text: string(text)}, durable.WriteFile(path, []byte(key.Encode()+"\n"), 0o600)
+}
+
+// publish appends a signed entry to the docket and spreads it. The entry and its checkpoint are
+// on this disk before anybody else sees them.
+func (a *Agency) publish(ctx context.Context, e Entry) (Published, error) {
+	ag, d, err := a.self()
+	if err != nil {
+		return Published{}, err
+	}
+	note := []byte(e.Note)
+	kind, err := consent.Peek(note)
+	if err != nil {
+		return Published{}, err
+	}
+	out := Published{Kind: kind}
+	var asked request.Request
+	if kind == "request" {
+		r, err := request.Open(note)
+		if err != nil {
+			return Published{}, err
+		}
+		if err := errors.Join(r.CheckCharter(a.peer.Charter(), ag), r.CheckNow(a.peer.Now())); err != nil {
+			return Published{}, err
+		}
+		if _, err := a.receptionKey(r.ReceptionKey); err != nil {
+			return Published{}, err
+		}
+		out.Request, asked = request.IDOf(note), r
+	}
+	if a.peer.Host() == nil {
+		return Published{}, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`")
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if out.Request != "" {
+		if err := a.history(d, out.Request, asked); err != nil {
+			return Published{}, err
+		}
+	}
+	if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
+		return Published{}, err
+	}
+	out.Size = d.Size()
+	out.Peers = len(a.peer.Host().Peers())
+	if err := a.peer.PublishEntry(ctx, d, out.Index); err != nil {
+		return Published{}, fmt.Errorf("entry %d stands in the docket, and could not be spread at once: %w", out.Index, err)
+	}
+	return out, nil
+}
+
+// history refuses a request that no peer would show, for what the docket asks already: an entry of
+// it stays there.
+func (a *Agency) history(d *node.Docket, id consent.RequestID, r request.Request) error {
+	var earlier []request.Seen
+	for i := range d.Size() {
+		note, err := d.Read(i)
+		if err != nil {
+			return err
+		}
+		if kind, err := consent.Peek(note); err != nil || kind != request.Kind || d.Refused(i) != "" {
+			continue
+		}
+		if e, err := request.Open(note); err == nil {
+			earlier = append(earlier, request.Seen{ID: request.IDOf(note), Request: e})
+		}
+	}
+	return request.CheckHistory(earlier, request.Seen{ID: id, Request: r}, a.peer.Charter().Limits)
+}
+
+func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error) {
+	_, d, err := a.self()
+	if err != nil {
+		return nil, err
+	}
+	out := []DocketEntry{}
+	for i := range d.Size() {
+		note, err := d.Read(i)
+		if err != nil {
+			return nil, err
+		}
+		kind, err := consent.Peek(note)
+		if err != nil {
+			kind = "unreadable"
+		}
+		out = append(out, DocketEntry{Index: i, Kind: kind, Note: string(note)})
+	}
+	return out, nil
+}
+
+func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {
+	out, h, k, err := a.vault.open(ctx, args, a.peer.Now())
+	if err != nil {
+		return Opened{}, err
+	}
+	return out, a.custody.Note("cli", "release opened", k.Root, fmt.Sprintf("grant %s: %s", h.id, args.Reason))
+}
+
+// reply tests this node's own reply addresses from a throwaway identity.
+func (a *Agency) reply(ctx context.Context, _ struct{}) (ReplyStatus, error) {
+	s := ReplyStatus{Addrs: a.replyAddrs(), Reached: []string{}}
+	if a.peer.Host() == nil {
+		return s, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`")
+	}
+	reached, err := deliver.Probe(ctx, host.Network{}, s.Addrs)
+	s.Reached = append(s.Reached, reached...)
+	if err != nil {
+		s.Problem = err.Error()
+		s.Hint = "open the port in the firewall or router, and name the public address in config.toml under [agency] reply"
+	}
+	return s, nil
+}
+
+// note remembers that something was addressed to this agency.
+func (a *Agency) note(r Received) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.log) >= maxReceived {
+		a.log = slices.Delete(a.log, 0, 1)
+	}
+	a.log = append(a.log, r)
+	if a.received.Size() > maxReceived<<10 {
+		a.rotate()
+	}
+	if err := a.received.Append(durable.AppendRecord(nil, node.RawJSON(r))); err != nil {
+		a.peer.Log.Error("list of what was received not saved", "err", err)
+	}
+}
+
+// rotate begins the list anew, so that strangers cannot fill the disk. The caller holds a.mu.
+func (a *Agency) rotate() {
+	path := a.peer.State.Path("received")
+	if err := errors.Join(a.received.Close(), os.Remove(path)); err != nil {
+		a.peer.Log.Error("list of what was received not rotated", "err", err)
+	}
+	f, err := durable.OpenAppend(path, 0o600)
+	if err != nil {
+		a.peer.Log.Error("list of what was received not rotated", "err", err)
+		return
+	}
+	a.received = f
+}
+
+func (a *Agency) refused(note []byte, why error) {
+	reason := why.Error()
+	a.note(Received{At: a.peer.Now().UTC(), What: "refused", Reason: reason[:min(len(reason), 200)]})
+	a.peer.Log.Info("delivery refused", "err", why)
+}
+
+func (a *Agency) accepted(id consent.GrantID, g grant.Grant) {
+	a.note(Received{At: a.peer.Now().UTC(), What: "grant", Grant: id, Request: g.Request, Releases: len(g.Releases)})
+}

@@ -1,0 +1,110 @@
+package agency
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+)
+
+// Draft is the arguments of "agency.draft": what an officer asks. Empty terms take the
+// charter's defaults.
+type Draft struct {
+	Case          string              `json:"case"`
+	Offence       string              `json:"offence"` // NIBRS code
+	Basis         string              `json:"basis"`
+	OrderHash     string              `json:"order_hash,omitempty"` // SHA-256 of the warrant or order, hex
+	IncidentAt    time.Time           `json:"incident_at"`
+	IncidentLat   float64             `json:"incident_lat"`
+	IncidentLon   float64             `json:"incident_lon"`
+	Area          json.RawMessage     `json:"area"` // GeoJSON polygon
+	From          time.Time           `json:"from"`
+	Until         time.Time           `json:"until"`
+	Text          string              `json:"text"`
+	Contact       string              `json:"contact"`
+	RetentionDays int                 `json:"retention_days"`
+	UnusedDays    int                 `json:"unused_days"`
+	Recipients    []string            `json:"recipients"`
+	Resharing     bool                `json:"resharing"`
+	ExpiresDays   int                 `json:"expires_days"`
+	Officer       consent.VerifierKey `json:"officer"`
+	Supervisor    consent.VerifierKey `json:"supervisor"`
+}
+
+// Drafted is the answer: the text that officer and supervisor sign, each on their own machine.
+type Drafted struct {
+	Text string `json:"text"`
+}
+
+// Entry is the arguments of "agency.publish": one signed note for the docket.
+type Entry struct {
+	Note string `json:"note"`
+}
+
+// Published says where the entry stands.
+type Published struct {
+	Kind    string            `json:"kind"`
+	Index   int64             `json:"index"`
+	Size    int64             `json:"size"`
+	Request consent.RequestID `json:"request,omitempty"`
+	Peers   int               `json:"peers"` // connected peers it went to
+}
+
+// DocketEntry is one line of "agency.docket".
+type DocketEntry struct {
+	Index int64  `json:"index"`
+	Kind  string `json:"kind"`
+	Note  string `json:"note"`
+}
+
+// Received is one line of "agency.received": something that was addressed to this agency.
+type Received struct {
+	At       time.Time         `json:"at"`
+	What     string            `json:"what"` // "grant" or "refused"
+	Grant    consent.GrantID   `json:"grant,omitempty"`
+	Request  consent.RequestID `json:"request,omitempty"`
+	Releases int               `json:"releases"`
+	Reason   string            `json:"reason,omitempty"`
+}
+
+// Held is one line of "agency.vault": a release and where it is in its life.
+type Held struct {
+	Release     string            `json:"release"` // root CID
+	Grant       consent.GrantID   `json:"grant"`
+	Request     consent.RequestID `json:"request"`
+	State       string            `json:"state"` // "arriving", "sealed", "open" (its key is here), "deleted"
+	SealedBytes int64             `json:"sealed_bytes"`
+	Arrived     int64             `json:"arrived_bytes"`
+	From        time.Time         `json:"from,omitzero"` // of the clip
+	Until       time.Time         `json:"until,omitzero"`
+	Camera      string            `json:"camera,omitempty"`
+	Redaction   string            `json:"redaction"`
+	KeyUntil    time.Time         `json:"key_until"` // when the release key is destroyed
+	Used        bool              `json:"used"`
+}
+
+// OpenArgs is the arguments of "agency.open".
+type OpenArgs struct {
+	Release string `json:"release"` // root CID or the beginning of it
+	Out     string `json:"out"`     // file to write; absolute
+	Reason  string `json:"reason"`
+}
+
+// Opened is the answer: the clip was written and its hash is the one the owner signed.
+type Opened struct {
+	Out         string    `json:"out"`
+	Bytes       int64     `json:"bytes"`
+	PlainSHA256 string    `json:"plain_sha256"`
+	From        time.Time `json:"from"`
+	Until       time.Time `json:"until"`
+	LeadIn      float64   `json:"lead_in_seconds"`
+	Gaps        int       `json:"gaps"`
+}
+
+// ReplyStatus is the answer to "agency.reply": whether this node's own reply addresses work.
+type ReplyStatus struct {
+	Addrs   []string `json:"addrs"`
+	Reached []string `json:"reached"`
+	Problem string   `json:"problem,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
+}

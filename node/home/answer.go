@@ -1,0 +1,479 @@
+package home
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// An Answer is the owner's yes to one request: the decisions, one for each camera and span, and
+// how far their delivery is. It is stored before anything is prepared.
+type Answer struct {
+	ID        string            `json:"id"`
+	Request   consent.RequestID `json:"request"`
+	Agency    consent.AgencyID  `json:"agency"`
+	Created   time.Time         `json:"created"`
+	Decisions []grant.Decision  `json:"decisions"`
+	Sources   []string          `json:"sources"` // what each decision's camera was: see source
+	Retention int               `json:"retention_days"`
+	Identity  string            `json:"identity"`
+	Name      string            `json:"name,omitempty"`
+
+	State     string          `json:"state"` // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	Problem   string          `json:"problem,omitempty"`
+	NotBefore time.Time       `json:"not_before,omitzero"`
+	Attempts  int             `json:"attempts"`
+	Grant     consent.GrantID `json:"grant,omitempty"`
+	Releases  []Release       `json:"releases"`
+}
+
+// Release is one prepared release of an answer, in files N.sealed, N.nodes, N.manifest and N.key.
+type Release struct {
+	Camera  string    `json:"camera"`
+	Root    string    `json:"root"`
+	Sealed  int64     `json:"sealed_bytes"`
+	Blocks  int64     `json:"blocks"`
+	Sent    int64     `json:"sent_blocks"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until"`
+	Receipt bool      `json:"receipt"`
+	Key     bool      `json:"key_given"`
+}
+
+// open says whether there is still something to do for the answer.
+func (a *Answer) open() bool {
+	return a.State == "preparing" || a.State == "waiting" || a.State == "sending"
+}
+
+func (h *Home) file(a *Answer, name string) string {
+	return h.peer.State.Path("answers", a.ID, name)
+}
+
+// copy shares nothing with a that is ever changed in place.
+func (a *Answer) copy() Answer {
+	b := *a
+	b.Releases = slices.Clone(a.Releases)
+	return b
+}
+
+// left says how many of the releases had their key given.
+func (a *Answer) left() (n int) {
+	for _, r := range a.Releases {
+		if r.Key {
+			n++
+		}
+	}
+	return n
+}
+
+// errVoid marks what ends an answer for good: no later attempt mends it, and its owner decides anew.
+var errVoid = errors.New("not sent")
+
+// step is the one way in which an answer changes. It fails where the answer is no longer in the
+// state from, as when its owner took it back meanwhile. What lets an answer go on counts once it is
+// on the disk; what stops it counts at once, and the record that could not be written is put aside.
+func (h *Home) step(id, from, to string, change func(*Answer) error) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stepLocked(id, from, to, change)
+}
+
+func (h *Home) stepLocked(id, from, to string, change func(*Answer) error) error {
+	a := h.answers[id]
+	if a.State != from {
+		return fmt.Errorf("answer %s is %s, no longer %s", id, a.State, from)
+	}
+	next := a.copy()
+	next.State = to
+	if change != nil {
+		if err := change(&next); err != nil {
+			return err
+		}
+	}
+	record := h.file(a, "answer.json")
+	if next.open() {
+		if err := node.WriteJSON(record, &next); err != nil {
+			return err
+		}
+		*a = next
+		return nil
+	}
+	*a = next
+	err := node.WriteJSON(record, a)
+	if err != nil {
+		// Read again after a restart, the old record would be sent.
+		err = errors.Join(fmt.Errorf("answer %s is %s, its record could not be written and is put aside: %w", id, to, err),
+			os.Rename(record, record+".old"))
+	}
+	return err
+}
+
+// snapshot is an answer as it is now.
+func (h *Home) snapshot(id string) Answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answers[id].copy()
+}
+
+// mayAnswer says why a request takes no answer from this home now, or nil. Everything that leaves
+// asks it first, and again before the key.
+func (h *Home) mayAnswer(r node.Request) error {
+	if !r.Live(h.peer.Now()) {
+		return errors.New("the request is over; it takes no more answers")
+	}
+	if err := h.barred(r.Agency); err != nil {
+		return err
+	}
+	if why := h.hides(r); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
+
+// barred says why nothing is sent to an agency, whatever it asks.
+func (h *Home) barred(id consent.AgencyID) error {
+	if _, ok := h.peer.Agency(id); !ok {
+		return errors.New("the charter does not admit the agency")
+	}
+	if d := h.peer.Docket(id); d == nil || d.Forked() {
+		return errors.New("the agency signed two versions of its docket; nothing is sent to it")
+	}
+	return nil
+}
+
+func (h *Home) loadAnswers() error {
+	names, err := filepath.Glob(h.peer.State.Path("answers", "*", "answer.json"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		a := &Answer{}
+		if err := node.ReadJSON(name, a); err != nil {
+			return node.WithHint(err, "restore it from a backup, or move the folder away: what it approved is then not sent")
+		}
+		if a.ID != filepath.Base(filepath.Dir(name)) {
+			return node.WithHint(fmt.Errorf("%s is the record of answer %q", name, a.ID), "move the folder away: what it approved is then not sent")
+		}
+		if a.State == "sending" {
+			a.State = "waiting"
+		}
+		h.answers[a.ID] = a
+		if h.inbox[a.Request] == nil { // its file was damaged; the answer can be seen and taken back all the same
+			h.inbox[a.Request] = &Item{Request: a.Request, Arrived: a.Created, Cameras: []Matched{}, State: "new"}
+		}
+	}
+	return nil
+}
+
+// approve stores the owner's decision. From here on the node prepares and sends by itself.
+func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
+	r, item, err := h.item(a.Request)
+	if err != nil {
+		return AnswerStatus{}, err
+	}
+	if err := h.mayAnswer(r); err != nil {
+		return AnswerStatus{}, err
+	}
+	if len(a.Cameras) == 0 {
+		return AnswerStatus{}, node.WithHint(errors.New("no camera chosen"), "name one with --camera")
+	}
+	if !a.FacesVisible {
+		return AnswerStatus{}, node.WithHint(errors.New("this version removes audio and does not hide faces: everybody in the clip can be seen"),
+			"look at it with `porchlight home preview`, then approve with --faces-visible, or decline")
+	}
+	if !a.AddressShown {
+		return AnswerStatus{}, node.WithHint(errors.New("the requester will see this home's IP address: the clip goes to it directly"),
+			"approve with --address-shown if that is all right")
+	}
+	if a.RetentionDays < 0 || a.RetentionDays > r.Body.Terms.RetentionDays {
+		return AnswerStatus{}, fmt.Errorf("retention of %d days: the request offers at most %d", a.RetentionDays, r.Body.Terms.RetentionDays)
+	}
+	if a.Identity == "" {
+		a.Identity = string(grant.Anonymous)
+	}
+	from, until, err := span(r.Body, a.From, a.Until)
+	if err != nil {
+		return AnswerStatus{}, err
+	}
+	ans := &Answer{ID: randomID(), Request: r.ID, Agency: r.Agency, Created: h.peer.Now().UTC(), Retention: a.RetentionDays, Identity: a.Identity, Name: a.Name, State: "preparing"}
+	for _, c := range a.Cameras {
+		if !slices.ContainsFunc(item.Cameras, func(m Matched) bool { return string(m.Camera) == c }) {
+			return AnswerStatus{}, node.WithHint(fmt.Errorf("camera %s has nothing for this request", c), "`porchlight home show "+short(r.ID)+"` lists those that do")
+		}
+		source, err := h.source(c, r.Body)
+		if err != nil {
+			return AnswerStatus{}, err
+		}
+		ans.Sources = append(ans.Sources, source)
+		ans.Decisions = append(ans.Decisions, grant.Decision{Request: r.ID, Camera: c, Span: grant.Span{From: consent.At(from), Until: consent.At(until)},
+			Release: true, FacesVisible: true, At: consent.At(h.peer.Now())})
+	}
+	if err := durable.MkdirAll(h.peer.State.Path("answers", ans.ID), 0o700); err != nil {
+		return AnswerStatus{}, err
+	}
+	for _, d := range ans.Decisions {
+		if err := h.ledger.Note("owner", "approved", string(r.ID), fmt.Sprintf("camera %s, %s to %s, faces visible", d.Camera,
+			d.Span.From, d.Span.Until)); err != nil {
+			return AnswerStatus{}, err
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := node.WriteJSON(h.file(ans, "answer.json"), ans); err != nil {
+		// The owner is told that nothing was approved, so nothing of it may be found later.
+		return AnswerStatus{}, errors.Join(err, os.RemoveAll(h.file(ans, "")))
+	}
+	h.answers[ans.ID] = ans
+	h.poke()
+	return ans.status(), nil
+}
+
+// withdraw takes back what has not left: an answer whose key was not given is stopped.
+func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error) {
+	req, err := h.find(a.Request)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var errs []error
+	out := []AnswerStatus{}
+	for id, ans := range h.answers {
+		if ans.Request != req || !ans.open() {
+			continue
+		}
+		if cancel := h.sending[id]; cancel != nil {
+			cancel()
+		}
+		detail := "answer " + id
+		errs = append(errs, h.stepLocked(id, ans.State, "withdrawn", func(next *Answer) error {
+			next.Problem = ""
+			if n := next.left(); n > 0 {
+				next.Problem = fmt.Sprintf("%d of %d releases had left with their key before", n, len(next.Releases))
+				detail += ", " + next.Problem
+			}
+			return nil
+		}), h.ledger.Note("owner", "withdrawn", string(req), detail))
+		out = append(out, ans.status())
+	}
+	if len(out) == 0 {
+		return nil, errors.New("nothing to take back: no answer to this request is on its way")
+	}
+	h.inbox[req].State = "declined"
+	if err := errors.Join(append(errs, h.saveItem(h.inbox[req]))...); err != nil {
+		return nil, node.WithHint(fmt.Errorf("taken back, but not all of it could be recorded: %w", err), "make room on the disk; `porchlight home show "+short(req)+"` lists the answers")
+	}
+	return out, nil
+}
+
+// atOnce is how many answers are prepared or sent at a time, so that one slow requester does not
+// hold up answers to the others.
+const atOnce = 4
+
+// answer prepares and sends what was approved until ctx ends.
+func (h *Home) answer(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	defer g.Wait()
+	for {
+		for _, a := range h.due() {
+			work, done := h.begin(ctx, a.ID)
+			if !g.TryGo(func() error {
+				defer h.poke()
+				defer done()
+				if err := h.advance(work, a.ID); err != nil && ctx.Err() == nil {
+					h.peer.Log.Warn("answer not delivered yet", "answer", a.ID, "err", err)
+				}
+				return nil
+			}) {
+				done()
+				break // whichever ends first wakes this loop
+			}
+		}
+		wait := time.Hour
+		h.mu.Lock()
+		for _, a := range h.answers {
+			if a.open() && h.sending[a.ID] == nil {
+				wait = min(wait, max(a.NotBefore.Sub(h.peer.Now()), 100*time.Millisecond))
+			}
+		}
+		h.mu.Unlock()
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-t.C:
+		case <-h.approved:
+			t.Stop()
+		}
+	}
+}
+
+// due lists the answers that wait for nothing but a free hand, oldest first.
+func (h *Home) due() (due []Answer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.answers {
+		if a.open() && h.sending[a.ID] == nil && !h.peer.Now().Before(a.NotBefore) {
+			due = append(due, a.copy())
+		}
+	}
+	slices.SortFunc(due, func(a, b Answer) int { return a.Created.Compare(b.Created) })
+	return due
+}
+
+// begin marks an answer as being worked on. Withdrawing it ends the context; done ends the mark.
+func (h *Home) begin(ctx context.Context, id string) (work context.Context, done func()) {
+	work, cancel := context.WithCancel(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.sending[id] = cancel
+	return work, func() {
+		cancel()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.sending, id)
+	}
+}
+
+// advance does the next thing for an answer.
+func (h *Home) advance(ctx context.Context, id string) error {
+	a := h.snapshot(id)
+	r, err := h.peer.Request(string(a.Request))
+	if err == nil && !r.Live(h.peer.Now()) {
+		return h.step(id, a.State, "expired", func(a *Answer) error {
+			a.Problem = "the request ended before the answer was delivered"
+			return nil
+		})
+	}
+	why := h.barred(a.Agency)
+	if why == nil && err == nil {
+		why = h.mayAnswer(r)
+	}
+	if why != nil {
+		err = fmt.Errorf("%w: %w", errVoid, why)
+	}
+	switch {
+	case err != nil:
+	case a.State == "preparing":
+		err = h.prepare(ctx, a, r)
+	case a.State == "waiting":
+		err = h.send(ctx, a, r)
+	}
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.answers[id]
+	if !now.open() {
+		return err
+	}
+	to := now.State
+	switch {
+	case errors.Is(err, errVoid):
+		to = "failed"
+	case to == "sending":
+		to = "waiting"
+	}
+	return errors.Join(err, h.stepLocked(id, now.State, to, func(a *Answer) error {
+		a.Attempts++
+		a.Problem = err.Error()
+		a.NotBefore = h.peer.Now().Add(backOff(a.Attempts)).UTC()
+		return nil
+	}))
+}
+
+// backOff is how long to wait after the nth failure: 5 s doubled each time up to 15 minutes,
+// with up to half as much again at random.
+func backOff(n int) time.Duration {
+	d := min(5*time.Second<<min(n-1, 10), 15*time.Minute)
+	return d + time.Duration(randomBelow(int64(d/2)))
+}
+
+// terms are those the request offers to an answer of that date, or tighter where the owner chose so.
+func (a *Answer) terms(r request.Request, made time.Time) grant.Terms {
+	t := r.Terms
+	if a.Retention > 0 {
+		t.RetentionDays = min(t.RetentionDays, a.Retention)
+	}
+	return grant.Offered(t, made)
+}
+
+func (a *Answer) status() AnswerStatus {
+	s := AnswerStatus{ID: a.ID, Request: string(a.Request), State: a.State, Problem: a.Problem, NotBefore: a.NotBefore,
+		Attempts: a.Attempts, Grant: string(a.Grant), Releases: []ReleaseStatus{}}
+	for _, r := range a.Releases {
+		s.Releases = append(s.Releases, ReleaseStatus{Camera: r.Camera, From: r.From, Until: r.Until, Root: r.Root, SealedBytes: r.Sealed,
+			Blocks: r.Blocks, SentBlocks: r.Sent, Receipt: r.Receipt, KeyGiven: r.Key})
+	}
+	return s
+}
+
+func (h *Home) answersTo(id consent.RequestID) []AnswerStatus {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := []AnswerStatus{}
+	for _, a := range h.answers {
+		if a.Request == id {
+			out = append(out, a.status())
+		}
+	}
+	slices.SortFunc(out, func(a, b AnswerStatus) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+func (h *Home) readLedger(context.Context, struct{}) ([]LedgerEntry, error) {
+	entries, err := h.ledger.Entries()
+	if err != nil {
+		return nil, err
+	}
+	out := []LedgerEntry{}
+	for _, e := range entries {
+		out = append(out, LedgerEntry{At: e.At.Time, Step: e.Actor + ": " + e.Step, Subject: e.Subject, Detail: e.Detail})
+	}
+	return out, nil
+}
+
+// poke wakes the sender.
+func (h *Home) poke() {
+	select {
+	case h.approved <- struct{}{}:
+	default:
+	}
+}
+
+func randomID() string {
+	b := make([]byte, 8)
+	rand.Read(b)
+	return hex.EncodeToString(b)
+}
+
+// randomBelow is uniform in [0, n); 0 for n below 1.
+func randomBelow(n int64) int64 {
+	if n < 1 {
+		return 0
+	}
+	v, err := rand.Int(rand.Reader, big.NewInt(n))
+	if err != nil {
+		panic(err) // crypto/rand does not fail
+	}
+	return v.Int64()
+}

@@ -1,0 +1,69 @@
+package home
+
+import "time"
+
+// Approve is the arguments of "home.approve": the owner's decision for one request. Each camera
+// is one decision over one time span.
+type Approve struct {
+	Request       string    `json:"request"`
+	Cameras       []string  `json:"cameras"`        // which; at least one
+	From          time.Time `json:"from,omitzero"`  // zero: the smallest span that covers the request
+	Until         time.Time `json:"until,omitzero"` // likewise
+	FacesVisible  bool      `json:"faces_visible"`  // the owner knows that nothing but audio is removed
+	AddressShown  bool      `json:"address_shown"`  // the owner knows that the requester will see this home's IP address
+	RetentionDays int       `json:"retention_days"` // 0: as the request offers; never longer
+	Identity      string    `json:"identity"`       // "anonymous" (default), "pseudonym" or "named"
+	Name          string    `json:"name,omitempty"` // with "named"
+}
+
+// AnswerStatus is one answer of this home and how far it is.
+type AnswerStatus struct {
+	ID        string          `json:"id"`
+	Request   string          `json:"request"`
+	State     string          `json:"state"` // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	Problem   string          `json:"problem,omitempty"`
+	NotBefore time.Time       `json:"not_before,omitzero"`
+	Attempts  int             `json:"attempts"`
+	Grant     string          `json:"grant,omitempty"`
+	Releases  []ReleaseStatus `json:"releases"`
+}
+
+// ReleaseStatus is one release of an answer.
+type ReleaseStatus struct {
+	Camera      string    `json:"camera"`
+	From        time.Time `json:"from"` // of the clip: at most one GOP before the asked beginning
+	Until       time.Time `json:"until"`
+	Root        string    `json:"root"`
+	SealedBytes int64     `json:"sealed_bytes"`
+	Blocks      int64     `json:"blocks"`
+	SentBlocks  int64     `json:"sent_blocks"`
+	Receipt     bool      `json:"receipt"`   // the requester signed that it holds all of it
+	KeyGiven    bool      `json:"key_given"` // the release key left
+}
+
+// Preview is the arguments of "home.preview": exactly the clip that approving would send.
+type Preview struct {
+	Request string    `json:"request"`
+	Camera  string    `json:"camera"`
+	From    time.Time `json:"from,omitzero"`
+	Until   time.Time `json:"until,omitzero"`
+	Out     string    `json:"out"` // file to write; absolute
+}
+
+// Previewed is the answer.
+type Previewed struct {
+	Out    string    `json:"out"`
+	Bytes  int64     `json:"bytes"`
+	From   time.Time `json:"from"`
+	Until  time.Time `json:"until"`
+	LeadIn float64   `json:"lead_in_seconds"`
+	Gaps   int       `json:"gaps"`
+}
+
+// LedgerEntry is one line of "home.ledger": a step of what left this home.
+type LedgerEntry struct {
+	At      time.Time `json:"at"`
+	Step    string    `json:"step"`
+	Subject string    `json:"subject"`
+	Detail  string    `json:"detail"`
+}

@@ -1,0 +1,187 @@
+package home
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/consent/rules"
+	"github.com/porchlight-mesh/porchlight/footage/library"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// A Camera is a source of recordings and where it looks. Its position stays on this node: it is
+// used to match requests and written nowhere else. The zero value is not offered.
+type Camera struct {
+	Name    library.CameraID `json:"name"`
+	Folder  string           `json:"folder"`
+	Layout  string           `json:"layout,omitempty"`
+	Zone    string           `json:"zone,omitempty"`
+	View    geo.Sector       `json:"view"`
+	Indoor  bool             `json:"indoor,omitempty"`
+	Offered bool             `json:"offered"`
+}
+
+var cameraName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
+
+// CamerasAdd is the arguments of "home.cameras.add".
+type CamerasAdd struct {
+	Name    string  `json:"name"`
+	Folder  string  `json:"folder"`
+	Layout  string  `json:"layout,omitempty"`
+	Zone    string  `json:"zone,omitempty"`
+	Lat     float64 `json:"lat"`
+	Lon     float64 `json:"lon"`
+	Facing  float64 `json:"facing"` // degrees clockwise from north
+	Angle   float64 `json:"view"`   // degrees of the field of view
+	Range   float64 `json:"range"`  // metres
+	Blur    float64 `json:"uncertainty"`
+	Indoor  bool    `json:"indoor"`
+	Replace bool    `json:"replace"`
+}
+
+// CameraName is the arguments of "home.cameras.offer", ".withdraw" and ".remove".
+type CameraName struct {
+	Name string `json:"name"`
+}
+
+// CameraStatus is one line of "home.cameras".
+type CameraStatus struct {
+	Camera
+	Recordings int       `json:"recordings"`
+	First      time.Time `json:"first,omitzero"`
+	Last       time.Time `json:"last,omitzero"`
+	Problem    string    `json:"problem,omitempty"`
+}
+
+func (h *Home) cameraAdd(ctx context.Context, a CamerasAdd) (Camera, error) {
+	if !cameraName.MatchString(a.Name) {
+		return Camera{}, node.WithHint(fmt.Errorf("camera name %q", a.Name), "use up to 40 small letters, digits and dashes, as in front-door")
+	}
+	folder, err := filepath.Abs(a.Folder)
+	if err != nil {
+		return Camera{}, err
+	}
+	if info, err := os.Stat(folder); err != nil {
+		return Camera{}, err
+	} else if !info.IsDir() {
+		return Camera{}, fmt.Errorf("%s is not a folder", folder)
+	}
+	if a.Zone != "" {
+		if _, err := time.LoadLocation(a.Zone); err != nil {
+			return Camera{}, node.WithHint(fmt.Errorf("time zone %q: %w", a.Zone, err), "use an IANA name such as Europe/London")
+		}
+	}
+	c := Camera{Name: library.CameraID(a.Name), Folder: folder, Layout: a.Layout, Zone: a.Zone, Indoor: a.Indoor,
+		View: geo.Sector{At: geo.Point{Lat: a.Lat, Lon: a.Lon}, FacingDeg: a.Facing, ViewDeg: a.Angle, RangeM: a.Range, UncertaintyM: a.Blur}}
+	if err := c.View.Validate(); err != nil {
+		return Camera{}, fmt.Errorf("camera %s: %w", c.Name, err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := h.cameraIndex(c.Name); i >= 0 {
+		if !a.Replace {
+			return Camera{}, node.WithHint(fmt.Errorf("there is a camera %s already", c.Name), "give --replace to change it")
+		}
+		// A camera that moved is another view: its owner offers it again.
+		h.cameras[i] = c
+	} else {
+		h.cameras = append(h.cameras, c)
+	}
+	return c, h.saveCameras(ctx)
+}
+
+func (h *Home) cameraOffer(offered bool) func(context.Context, CameraName) (Camera, error) {
+	return func(ctx context.Context, a CameraName) (Camera, error) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		i := h.cameraIndex(library.CameraID(a.Name))
+		if i < 0 {
+			return Camera{}, h.noCamera(a.Name)
+		}
+		h.cameras[i].Offered = offered
+		return h.cameras[i], h.saveCameras(ctx)
+	}
+}
+
+func (h *Home) cameraRemove(ctx context.Context, a CameraName) (Camera, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := h.cameraIndex(library.CameraID(a.Name))
+	if i < 0 {
+		return Camera{}, h.noCamera(a.Name)
+	}
+	c := h.cameras[i]
+	h.cameras = slices.Delete(h.cameras, i, i+1)
+	return c, h.saveCameras(ctx)
+}
+
+func (h *Home) cameraIndex(name library.CameraID) int {
+	return slices.IndexFunc(h.cameras, func(c Camera) bool { return c.Name == name })
+}
+
+// matches says whether a camera is offered and sees what a request asks about.
+func (c Camera) matches(r request.Request) bool {
+	return rules.Match(rules.Camera{Offered: c.Offered, Indoor: c.Indoor, ByName: c.Offered, View: c.View}, r)
+}
+
+// source is what a camera of that name is now, for a request that it may answer: a hash of where
+// its recordings are, how they are read and what it sees. An answer keeps it, so that a decision
+// about one camera does not carry out another's footage under the same name.
+func (h *Home) source(name string, r request.Request) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := h.cameraIndex(library.CameraID(name))
+	if i < 0 || !h.cameras[i].matches(r) {
+		return "", node.WithHint(fmt.Errorf("camera %s is not offered, or does not see what the request asks about", name),
+			"`porchlight home cameras` lists what is offered")
+	}
+	b, err := json.Marshal(h.cameras[i])
+	if err != nil {
+		return "", err
+	}
+	return consent.HashText(b), nil
+}
+
+func (h *Home) noCamera(name string) error {
+	return node.WithHint(fmt.Errorf("no camera is called %q", name), "`porchlight home cameras` lists them")
+}
+
+// saveCameras stores the list and tells the library. The caller holds h.mu.
+func (h *Home) saveCameras(ctx context.Context) error {
+	if err := node.WriteJSON(h.peer.State.Path("cameras.json"), h.cameras); err != nil {
+		return err
+	}
+	if err := h.library.SetCameras(ctx, h.sources()); err != nil {
+		return err
+	}
+	h.wake()
+	return nil
+}
+
+func (h *Home) loadCameras() error {
+	err := node.ReadJSON(h.peer.State.Path("cameras.json"), &h.cameras)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// sources is what the library needs to know of the cameras; the places stay here.
+func (h *Home) sources() []library.Camera {
+	var s []library.Camera
+	for _, c := range h.cameras {
+		s = append(s, library.Camera{ID: c.Name, Folder: c.Folder, Layout: c.Layout, TimeZone: c.Zone})
+	}
+	return s
+}

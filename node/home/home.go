@@ -1,0 +1,191 @@
+// Package home is the node that holds footage. Whatever leaves it goes through send in this
+// package, and send reads the owner's stored decision first.
+//
+// # State, beside what every node has
+//
+//	cameras.json         sources of recordings and where they look; never sent
+//	index.sqlite         a cache over the recordings; deleting it loses nothing
+//	keys/author.key      lasting authorship key; only salted commitments to it are sent
+//	inbox/ID.json        a request that asks for footage this home has, and whether it was declined
+//	answers/ID/          one answer: the decision, the grant and its key, sealed releases; its
+//	                     answer.json is the one record of the owner's yes and of its withdrawal
+//	ledger               custody log: every step of what left
+//
+// # What the network sees
+//
+// A request that matches, one that does not, a decision against it and no decision at all cause
+// the same traffic: none. Only an approved answer makes this node contact anyone, by a
+// short-lived identity, after a random delay.
+package home
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/footage/library"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// Home is an owner's node.
+type Home struct {
+	peer    *node.Peer
+	library *library.Library
+	ledger  *node.Custody
+	author  consent.Key
+
+	mu      sync.Mutex
+	cameras []Camera
+	inbox   map[consent.RequestID]*Item
+	answers map[string]*Answer
+	sending map[string]context.CancelFunc // answers being prepared or sent
+
+	changed  chan struct{} // a request came or a camera changed: look again
+	approved chan struct{} // there may be something to prepare or send
+}
+
+// Open opens a home's folder. It touches no network.
+func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error) {
+	peer, err := node.OpenPeer(dir, opt)
+	if err != nil {
+		return nil, err
+	}
+	h := &Home{peer: peer, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
+		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			h.Close()
+		}
+	}()
+	if peer.State.Role() != node.Home {
+		return nil, fmt.Errorf("%s holds a node of role %s, not a home", dir, peer.State.Role())
+	}
+	for _, d := range []string{"inbox", "answers"} {
+		if err := durable.MkdirAll(peer.State.Path(d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if h.author, err = authorKey(peer.State.Path("keys", "author.key")); err != nil {
+		return nil, err
+	}
+	if h.ledger, err = node.OpenCustody(peer.State.Path("ledger"), peer.Now); err != nil {
+		return nil, err
+	}
+	if err = h.loadCameras(); err != nil {
+		return nil, err
+	}
+	if err = h.loadInbox(); err != nil {
+		return nil, err
+	}
+	if err = h.loadAnswers(); err != nil {
+		return nil, err
+	}
+	h.library, err = library.Open(ctx, library.Config{Index: peer.State.Path("index.sqlite"), Cameras: h.sources(), Now: peer.Now, Log: peer.Log})
+	if err != nil {
+		return nil, err
+	}
+	peer.Arrived = h.wake
+	return h, nil
+}
+
+// Close lets the folder go.
+func (h *Home) Close() error {
+	var errs []error
+	if h.library != nil {
+		errs = append(errs, h.library.Close())
+	}
+	if h.ledger != nil {
+		errs = append(errs, h.ledger.Close())
+	}
+	return errors.Join(append(errs, h.peer.Close())...)
+}
+
+// Peer is the part of the node that every role has.
+func (h *Home) Peer() *node.Peer { return h.peer }
+
+// wake asks the worker to look again.
+func (h *Home) wake() {
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Run serves the home until ctx ends: it stays in the mesh, looks through the camera folders,
+// matches requests, and sends what the owner approved.
+func (h *Home) Run(ctx context.Context) error {
+	if err := h.peer.Start(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.peer.Run(ctx) })
+	g.Go(func() error { return node.ServeControl(ctx, h.peer.State.Path(), h.Commands()) })
+	g.Go(func() error { return h.look(ctx) })
+	g.Go(func() error { return h.answer(ctx) })
+	return errors.Join(g.Wait(), h.peer.Stop())
+}
+
+// look polls the folders and matches live requests against what is there, since a camera's file
+// is often closed only after the request came.
+func (h *Home) look(ctx context.Context) error {
+	poll := time.NewTicker(max(time.Duration(h.peer.Config.Home.Poll), time.Second))
+	defer poll.Stop()
+	for {
+		if _, err := h.library.Poll(ctx); err != nil && ctx.Err() == nil {
+			h.peer.Log.Error("camera folders not read", "err", err)
+		}
+		h.match(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-poll.C:
+		case <-h.changed:
+		}
+	}
+}
+
+// Commands is what the owner's CLI can ask of this home.
+func (h *Home) Commands() node.Commands {
+	c := h.peer.Commands()
+	c["home.cameras"] = node.Do(h.cameraList)
+	c["home.cameras.add"] = node.Do(h.cameraAdd)
+	c["home.cameras.offer"] = node.Do(h.cameraOffer(true))
+	c["home.cameras.withdraw"] = node.Do(h.cameraOffer(false))
+	c["home.cameras.remove"] = node.Do(h.cameraRemove)
+	c["home.inbox"] = node.Do(h.list)
+	c["home.show"] = node.Do(h.show)
+	c["home.preview"] = node.Do(h.preview)
+	c["home.approve"] = node.Do(h.approve)
+	c["home.decline"] = node.Do(h.decline)
+	c["home.withdraw"] = node.Do(h.withdraw)
+	c["home.ledger"] = node.Do(h.readLedger)
+	return c
+}
+
+func authorKey(path string) (consent.Key, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		k, err := consent.GenerateKey(rand.Reader, "author")
+		if err != nil {
+			return consent.Key{}, err
+		}
+		return k, durable.WriteFile(path, []byte(k.Encode()+"\n"), 0o600)
+	}
+	if err != nil {
+		return consent.Key{}, err
+	}
+	return node.ParseKeyFile(path, b)
+}
+
+// LogValue keeps places out of the log.
+func (c Camera) LogValue() slog.Value { return slog.StringValue(string(c.Name)) }

@@ -1,0 +1,374 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/rules"
+	"github.com/porchlight-mesh/porchlight/footage/library"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// An Item is a request in the owner's inbox.
+type Item struct {
+	Request consent.RequestID `json:"request"`
+	Arrived time.Time         `json:"arrived"`
+	Cameras []Matched         `json:"cameras"`
+	State   string            `json:"state"` // "new" or "declined"; shown as "approved" where an answer says so
+	Held    bool              `json:"held"`  // recordings are kept from roll-off until the request expires
+	Problem string            `json:"problem,omitempty"`
+}
+
+// Matched is a camera whose view touches the request's area and that has recordings of its window.
+type Matched struct {
+	Camera     library.CameraID `json:"camera"`
+	Recordings int              `json:"recordings"`
+	From       time.Time        `json:"from"` // of what is recorded, inside the window
+	Until      time.Time        `json:"until"`
+}
+
+// Card is what the owner reads before deciding.
+type Card struct {
+	Item
+	Agency      string         `json:"agency"`
+	Class       string         `json:"class"`
+	PolicyURL   string         `json:"policy_url"`
+	Case        string         `json:"case"`
+	Offence     string         `json:"offence"`
+	Basis       string         `json:"basis"`
+	Text        string         `json:"text"`
+	Contact     string         `json:"contact"`
+	From        time.Time      `json:"from"`
+	Until       time.Time      `json:"until"`
+	Expires     time.Time      `json:"expires"`
+	Retention   int            `json:"retention_days"`
+	Unused      int            `json:"unused_days"`
+	Recipients  []string       `json:"recipients"`
+	Resharing   bool           `json:"resharing"`
+	AreaM2      float64        `json:"area_m2"`
+	Officer     string         `json:"officer"`
+	Supervisor  string         `json:"supervisor"`
+	Witnessed   bool           `json:"witnessed"`
+	EarlierAsks int            `json:"earlier_requests"` // of this agency, known to this node
+	Answers     []AnswerStatus `json:"answers"`
+	Ended       string         `json:"ended,omitempty"`
+}
+
+// match looks at every live request. What does not match leaves no trace on this node and none
+// on the network.
+func (h *Home) match(ctx context.Context) {
+	now := h.peer.Now()
+	for _, r := range h.peer.Requests() {
+		if !r.Live(now) {
+			h.release(ctx, r)
+			continue
+		}
+		if err := h.matchOne(ctx, r); err != nil && ctx.Err() == nil {
+			h.peer.Log.Error("request not matched", "request", string(r.ID), "err", err)
+		}
+	}
+	if _, err := h.library.ExpireHolds(ctx, now); err != nil {
+		h.peer.Log.Error("expired holds not let go", "err", err)
+	}
+}
+
+// release ends the silent hold of a request that no longer asks, unless an answer still needs it.
+func (h *Home) release(ctx context.Context, r node.Request) {
+	h.mu.Lock()
+	item := h.inbox[r.ID]
+	held := item != nil && item.Held && !h.answered(r.ID, (*Answer).open)
+	h.mu.Unlock()
+	if !held {
+		return
+	}
+	if err := h.library.Unprotect(ctx, holdName(r.ID)); err != nil {
+		h.peer.Log.Error("hold not let go", "request", string(r.ID), "err", err)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	item.Held = false
+	if err := h.saveItem(item); err != nil {
+		h.peer.Log.Error("inbox not saved", "err", err)
+	}
+}
+
+func (h *Home) matchOne(ctx context.Context, r node.Request) error {
+	if why := h.hides(r); why != "" {
+		return nil
+	}
+	h.mu.Lock()
+	cameras := slices.Clone(h.cameras)
+	h.mu.Unlock()
+	slack := time.Duration(h.peer.Config.Home.ClockUncertainty)
+	found := []Matched{}
+	var recordings []library.Recording
+	for _, c := range cameras {
+		if !c.matches(r.Body) {
+			continue
+		}
+		recs, err := h.library.Overlapping(ctx, c.Name, r.Body.From.Add(-slack), r.Body.Until.Add(slack))
+		if err != nil {
+			return err
+		}
+		if len(recs) == 0 {
+			continue
+		}
+		last := recs[0].Start
+		for _, rec := range recs {
+			last = later(last, rec.End())
+		}
+		found = append(found, Matched{Camera: c.Name, Recordings: len(recs),
+			From: later(recs[0].Start, r.Body.From.Time), Until: earlier(last, r.Body.Until.Time)})
+		recordings = append(recordings, recs...)
+	}
+	h.mu.Lock()
+	item := h.inbox[r.ID]
+	switch {
+	case len(found) == 0 && item == nil, item != nil && slices.Equal(item.Cameras, found) && (item.Held || len(found) == 0):
+		h.mu.Unlock()
+		return nil
+	case len(found) == 0:
+		// What is held stays held until the request ends; nothing of it can be approved.
+		defer h.mu.Unlock()
+		item.Cameras = found
+		return h.saveItem(item)
+	}
+	h.mu.Unlock()
+	kept, err := h.library.Protect(ctx, holdName(r.ID), r.Body.Expires.Time, recordings, h.peer.Config.Home.HoldQuotaMB<<20)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fresh := item == nil
+	if fresh {
+		item = &Item{Request: r.ID, Arrived: h.peer.Now().UTC(), State: "new"}
+	}
+	item.Cameras, item.Held, item.Problem = found, err == nil, ""
+	if err != nil {
+		item.Problem = "not kept from roll-off: " + err.Error()
+	} else if n := len(kept.Unprotected); n > 0 {
+		item.Problem = fmt.Sprintf("%d of %d recordings are not kept from roll-off: %s", n, len(recordings), kept.Unprotected[0].Reason)
+	}
+	h.inbox[r.ID] = item
+	if fresh {
+		h.peer.Log.Info("a request asks for footage of this home", "request", string(r.ID), "agency", r.Name)
+	}
+	return h.saveItem(item)
+}
+
+// hides says why this home does not show a request, or "".
+func (h *Home) hides(r node.Request) string {
+	a, ok := h.peer.Agency(r.Agency)
+	if !ok {
+		return "the charter does not admit the agency"
+	}
+	c := h.peer.Config.Home
+	_, why := rules.Show(h.peer.Charter(), a, r.Body, rules.Strictness{ClassesOn: c.ClassesOn, ClassesOff: c.ClassesOff})
+	return why
+}
+
+// holdName is the name of a request's hold on disk.
+func holdName(id consent.RequestID) string { return "request-" + string(id) }
+
+func (h *Home) saveItem(i *Item) error {
+	return node.WriteJSON(h.peer.State.Path("inbox", string(i.Request)+".json"), i)
+}
+
+func (h *Home) loadInbox() error {
+	names, err := filepath.Glob(h.peer.State.Path("inbox", "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		var i Item
+		if err := node.ReadJSON(name, &i); err != nil {
+			// What matches is found again; a decision is kept with its answer.
+			h.peer.Log.Error("inbox item unreadable, set aside", "file", name, "err", err)
+			if err := os.Rename(name, name+".damaged"); err != nil {
+				return err
+			}
+			continue
+		}
+		h.inbox[i.Request] = &i
+	}
+	return nil
+}
+
+// List is the arguments of "home.inbox".
+type List struct {
+	All bool `json:"all"` // also what is over
+}
+
+func (h *Home) list(_ context.Context, a List) ([]Card, error) {
+	cards := []Card{}
+	for _, r := range h.peer.Requests() {
+		item, ok := h.itemOf(r.ID)
+		if !ok || !a.All && h.mayAnswer(r) != nil {
+			continue
+		}
+		cards = append(cards, h.card(r, item))
+	}
+	return cards, nil
+}
+
+// RequestArg names one request by its id or the beginning of it.
+type RequestArg struct {
+	Request string `json:"request"`
+}
+
+func (h *Home) show(_ context.Context, a RequestArg) (Card, error) {
+	r, item, err := h.item(a.Request)
+	if err != nil {
+		return Card{}, err
+	}
+	return h.card(r, item), nil
+}
+
+func (h *Home) item(id string) (node.Request, Item, error) {
+	r, err := h.peer.Request(id)
+	if err != nil {
+		if known, notHere := h.find(id); notHere == nil {
+			err = node.WithHint(fmt.Errorf("request %s may not ask any more: the charter or the agency's docket changed", short(known)),
+				"`porchlight home withdraw "+short(known)+"` stops what was approved and has not left")
+		}
+		return node.Request{}, Item{}, err
+	}
+	item, ok := h.itemOf(r.ID)
+	if !ok {
+		return node.Request{}, Item{}, node.WithHint(fmt.Errorf("request %s is not in this inbox", short(r.ID)),
+			"it asks for no footage of a camera you offered; `porchlight home inbox` lists what does")
+	}
+	return r, item, nil
+}
+
+// find is the request in the inbox of that id or beginning, also where it may not ask any more.
+func (h *Home) find(id string) (consent.RequestID, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var found []consent.RequestID
+	for known := range h.inbox {
+		if len(id) >= 6 && strings.HasPrefix(string(known), id) {
+			found = append(found, known)
+		}
+	}
+	if len(found) != 1 {
+		return "", node.WithHint(fmt.Errorf("%d requests in this inbox begin with %q", len(found), id), "`porchlight home inbox --all` lists them; give at least 6 digits")
+	}
+	return found[0], nil
+}
+
+// itemOf is a request in the inbox as the owner is shown it.
+func (h *Home) itemOf(id consent.RequestID) (Item, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	item := h.inbox[id]
+	if item == nil {
+		return Item{}, false
+	}
+	return h.shown(*item), true
+}
+
+// shown has the state that the answers say: their records are the decisions. The caller holds h.mu.
+func (h *Home) shown(item Item) Item {
+	switch {
+	case h.answered(item.Request, func(a *Answer) bool { return a.State != "withdrawn" }):
+		item.State = "approved"
+	case item.State == "approved": // of a time when the inbox kept that, too
+		item.State = "new"
+	}
+	return item
+}
+
+// answered says whether some answer to a request is like that. The caller holds h.mu.
+func (h *Home) answered(id consent.RequestID, like func(*Answer) bool) bool {
+	for _, a := range h.answers {
+		if a.Request == id && like(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Home) card(r node.Request, item Item) Card {
+	b := r.Body
+	c := Card{Item: item, Agency: r.Name, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis), Text: b.Text, Contact: b.Contact,
+		From: b.From.Time, Until: b.Until.Time, Expires: b.Expires.Time, Retention: b.Terms.RetentionDays, Unused: b.Terms.UnusedDays,
+		Recipients: b.Terms.Recipients, Resharing: b.Terms.Resharing, AreaM2: b.Area.AreaM2(),
+		Officer: b.Officer.Name(), Supervisor: b.Supervisor.Name(), Ended: r.Ended}
+	if a, ok := h.peer.Agency(r.Agency); ok {
+		c.Class, c.PolicyURL = string(a.Class), a.PolicyURL
+	}
+	for _, e := range h.peer.Requests() {
+		if e.Agency == r.Agency && e.Index < r.Index {
+			c.EarlierAsks++
+		}
+	}
+	c.Answers = h.answersTo(r.ID)
+	return c
+}
+
+// decline records a refusal. Nothing is sent, now or later.
+func (h *Home) decline(_ context.Context, a RequestArg) (Item, error) {
+	id, err := h.find(a.Request)
+	if err != nil {
+		return Item{}, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	item := h.inbox[id]
+	if h.shown(*item).State == "approved" {
+		return Item{}, node.WithHint(errors.New("footage was already approved for this request"), "`porchlight home withdraw "+short(id)+"` stops what has not left yet")
+	}
+	item.State = "declined"
+	return *item, h.saveItem(item)
+}
+
+func short(id consent.RequestID) string { return string(id[:min(len(id), 12)]) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func (h *Home) cameraList(ctx context.Context, _ struct{}) ([]CameraStatus, error) {
+	h.mu.Lock()
+	cameras := slices.Clone(h.cameras)
+	h.mu.Unlock()
+	damaged, err := h.library.Damaged(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []CameraStatus{}
+	for _, c := range cameras {
+		s := CameraStatus{Camera: c}
+		recs, err := h.library.Overlapping(ctx, c.Name, time.Unix(0, 0), h.peer.Now().AddDate(1, 0, 0))
+		if err != nil {
+			s.Problem = err.Error()
+		}
+		if n := len(recs); n > 0 {
+			s.Recordings, s.First, s.Last = n, recs[0].Start, recs[n-1].End()
+		}
+		bad := slices.DeleteFunc(slices.Clone(damaged), func(r library.Recording) bool { return r.Camera != c.Name })
+		if n := len(bad); n > 0 {
+			s.Problem = fmt.Sprintf("%d files cannot be read, such as %s: %s", n, filepath.Base(bad[0].Path), bad[0].Damaged)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b CameraStatus) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	return out, nil
+}

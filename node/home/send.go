@@ -1,0 +1,221 @@
+package home
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/footage/release"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/deliver"
+)
+
+// send is the one place where footage leaves this home. It goes by the decisions as they are
+// stored on disk, not by what memory says.
+func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
+	var stored Answer
+	if err := node.ReadJSON(h.file(&a, "answer.json"), &stored); err != nil {
+		return err
+	}
+	noteBytes, err := os.ReadFile(h.file(&a, "grant.note"))
+	if err != nil {
+		return err
+	}
+	g, err := grant.OpenGrant(noteBytes)
+	if err != nil {
+		return err
+	}
+	key, err := node.ReadKey(h.file(&a, "grant.key"))
+	if err != nil {
+		return err
+	}
+	if !stored.open() || g.Request != r.ID || len(stored.Decisions) != len(g.Releases) || len(stored.Releases) != len(g.Releases) {
+		return fmt.Errorf("%w: the answer's record and its grant do not fit together", errVoid)
+	}
+	if err := h.sameSources(stored, r); err != nil {
+		return err
+	}
+	offer := deliver.Offer{Grant: noteBytes}
+	for i, rel := range g.Releases {
+		manifest, err := os.ReadFile(h.file(&a, fmt.Sprintf("%d.manifest", i)))
+		if err != nil {
+			return err
+		}
+		m, err := grant.OpenManifest(manifest, g.Key)
+		if err != nil {
+			return err
+		}
+		if m.CID != rel.CID || stored.Releases[i].Root != string(rel.CID) || !stored.Decisions[i].Allows(r.ID, stored.Releases[i].Camera, m.Asked) {
+			return fmt.Errorf("%w: release %s: no decision of the owner covers it", errVoid, rel.CID)
+		}
+		src, err := openSource(h.file(&a, fmt.Sprintf("%d", i)))
+		if err != nil {
+			return err
+		}
+		defer src.file.Close()
+		keyFile := h.file(&a, fmt.Sprintf("%d.key", i))
+		offer.Releases = append(offer.Releases, deliver.Release{Root: string(rel.CID), Blocks: src, Manifest: manifest, Key: func() []byte {
+			b, err := os.ReadFile(keyFile)
+			if err != nil {
+				h.peer.Log.Error("release key unreadable", "err", err)
+			}
+			return []byte(strings.TrimSpace(string(b)))
+		}})
+	}
+	if err := h.step(a.ID, "waiting", "sending", nil); err != nil {
+		return err
+	}
+	if err := h.ledger.Note("node", "delivery started", string(a.Grant), "to "+r.Name); err != nil {
+		return err
+	}
+	s := &session{Home: h, answer: a.ID, grantID: a.Grant, grant: g, request: r, sent: make([]int64, len(g.Releases))}
+	err = deliver.Send(ctx, deliver.SendConfig{Key: key.Private(), Addrs: r.Body.Reply, Log: h.peer.Log}, offer,
+		deliver.Hooks{Accepted: s.accepted, Received: s.received, Progress: s.progress})
+	if err != nil {
+		for i, rel := range h.snapshot(a.ID).Releases {
+			if n := s.sentNow(i); !rel.Receipt && n > 0 {
+				err = errors.Join(err, h.ledger.Note("node", "blocks sent", rel.Root, fmt.Sprintf("%d of %d this time, then the path failed", n, rel.Blocks)))
+			}
+		}
+		return err
+	}
+	if err := h.ledger.Note("node", "delivered", string(a.Grant), "to "+r.Name+", to be deleted by "+g.Terms.RetainUntil.Format(time.RFC3339)); err != nil {
+		return err
+	}
+	return h.step(a.ID, "sending", "delivered", func(a *Answer) error {
+		a.Problem = ""
+		return nil
+	})
+}
+
+// sameSources says whether every camera of an answer is still offered, still sees what the request
+// asks about, and is the one that the owner decided about.
+func (h *Home) sameSources(a Answer, r node.Request) error {
+	if len(a.Sources) != len(a.Decisions) {
+		return fmt.Errorf("%w: the answer's record does not say which cameras were meant; approve again", errVoid)
+	}
+	for i, d := range a.Decisions {
+		is, err := h.source(d.Camera, r.Body)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errVoid, err)
+		}
+		if is != a.Sources[i] {
+			return fmt.Errorf("%w: camera %s was changed after the owner's decision; approve again", errVoid, d.Camera)
+		}
+	}
+	return nil
+}
+
+// A session checks each word of the requester before the next thing is given.
+type session struct {
+	*Home
+	answer  string
+	grantID consent.GrantID
+	grant   grant.Grant
+	request node.Request
+	sent    []int64 // blocks of each release in this session; under mu
+}
+
+func (s *session) index(root string) int {
+	return slices.IndexFunc(s.grant.Releases, func(r grant.Release) bool { return string(r.CID) == root })
+}
+
+func (s *session) sentNow(i int) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent[i]
+}
+
+func (s *session) path(name string) string { return s.peer.State.Path("answers", s.answer, name) }
+
+func (s *session) accepted(note []byte) error {
+	acc, err := grant.OpenAcceptance(note, s.request.Body.ReceptionKey)
+	if err != nil {
+		return err
+	}
+	if acc.Grant != s.grantID || !acc.Terms.Equal(s.grant.Terms) {
+		return errors.New("the acceptance is for another grant or for other terms")
+	}
+	return errors.Join(durable.WriteFile(s.path("acceptance.note"), note, 0o600),
+		s.ledger.Note("requester", "terms accepted", string(s.grantID), "kept until "+s.grant.Terms.RetainUntil.Format(time.RFC3339)))
+}
+
+// received lets the key of a release go. Its step is the moment after which withdrawing the answer
+// no longer holds the key back; the ledger and the answer's record have it before it leaves.
+func (s *session) received(root string, note []byte) error {
+	rec, err := grant.OpenReceipt(note, s.request.Body.ReceptionKey)
+	if err != nil {
+		return err
+	}
+	i := s.index(root)
+	if i < 0 || rec.Grant != s.grantID || string(rec.CID) != root || rec.State != grant.Held {
+		return errors.New("the receipt is for another release")
+	}
+	manifest, err := os.ReadFile(s.path(fmt.Sprintf("%d.manifest", i)))
+	if err != nil {
+		return err
+	}
+	if m, err := grant.OpenManifest(manifest, s.grant.Key); err != nil || m.SealedSHA256 != rec.SealedSHA256 {
+		return errors.New("the receipt names other bytes than were sent")
+	}
+	if err := durable.WriteFile(s.path(fmt.Sprintf("%d.receipt", i)), note, 0o600); err != nil {
+		return err
+	}
+	// The transfer may have taken hours.
+	r, err := s.peer.Request(string(s.request.ID))
+	if err != nil {
+		return err
+	}
+	if err := s.mayAnswer(r); err != nil {
+		return fmt.Errorf("%w: %w", errVoid, err)
+	}
+	return s.step(s.answer, "sending", "sending", func(a *Answer) error {
+		rel := &a.Releases[i]
+		rel.Receipt, rel.Key = true, true
+		return errors.Join(
+			s.ledger.Note("node", "release sent", root, fmt.Sprintf("%d of %d blocks this time; the requester signed that it holds all of them", s.sent[i], rel.Blocks)),
+			s.ledger.Note("node", "release key given", root, "against the receipt"))
+	})
+}
+
+func (s *session) progress(root string, have, _ int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i, a := s.index(root), s.answers[s.answer]; i >= 0 && i < len(a.Releases) {
+		s.sent[i]++
+		a.Releases[i].Sent = max(a.Releases[i].Sent, have)
+	}
+}
+
+// source reads a prepared release's blocks.
+type source struct {
+	dag  *release.DAG
+	file *os.File
+}
+
+func openSource(base string) (*source, error) {
+	nodes, err := os.ReadFile(base + ".nodes")
+	if err != nil {
+		return nil, err
+	}
+	dag, err := release.Load(nodes)
+	if err != nil {
+		return nil, fmt.Errorf("%s.nodes: %w", base, err)
+	}
+	f, err := os.Open(base + ".sealed")
+	if err != nil {
+		return nil, err
+	}
+	return &source{dag: dag, file: f}, nil
+}
+
+func (s *source) Blocks() int64 { return s.dag.Blocks() }
+
+func (s *source) Block(i int64, buf []byte) ([]byte, error) { return s.dag.Block(i, s.file, buf) }

@@ -1,0 +1,341 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/p2p/gossip"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
+	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
+)
+
+// Options are what a program or a test hands to a node. The zero value works.
+type Options struct {
+	Now func() time.Time // the clock; nil is the machine's
+	Log *slog.Logger     // nil discards
+}
+
+// A Peer is what every role has in common: the state folder, the charter, the dockets, the
+// requests that stand in them, and the connection to the mesh. Home, agency, steward and observer
+// each embed one.
+type Peer struct {
+	State  *State
+	Config Config
+	Now    func() time.Time
+	Log    *slog.Logger
+
+	// Arrived, when set before Run, is called after dockets or charter changed. It must not block.
+	Arrived func()
+
+	mu       sync.Mutex
+	chain    charter.Chain
+	dockets  map[consent.AgencyID]*Docket
+	requests map[consent.RequestID]Request // all that stand in dockets, lawful or not
+	verdicts map[consent.RequestID]verdict
+
+	ahead recent      // entries passed on before this node had what comes before them
+	pulls chan string // peers to catch up from
+
+	host   *host.Host // nil until Run
+	topic  *gossip.Topic
+	syncer *p2psync.Syncer
+}
+
+// A Request is a request as the agency's docket has it, and what became of it there.
+type Request struct {
+	ID     consent.RequestID
+	Agency consent.AgencyID
+	Name   string // the agency's
+	Index  int64  // in the docket
+	Note   string
+	Ended  string // "superseded" or "resolved", by a docket entry
+	Body   request.Request
+}
+
+// Live says whether the request still asks at that time.
+func (r Request) Live(now time.Time) bool { return r.Ended == "" && now.Before(r.Body.Expires.Time) }
+
+// OpenPeer opens a state folder. The node does not touch the network before Run.
+func OpenPeer(dir string, opt Options) (*Peer, error) {
+	state, err := OpenState(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &Peer{State: state, Now: opt.Now, Log: opt.Log,
+		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
+		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan string, 16)}
+	if p.Now == nil {
+		p.Now = time.Now
+	}
+	if p.Log == nil {
+		p.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := p.load(); err != nil {
+		state.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Peer) load() (err error) {
+	if p.Config, err = ReadConfig(p.State.Path("config.toml"), p.State.Role()); err != nil {
+		return err
+	}
+	if p.chain, err = ReadCharter(p.State.Path("charter")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := p.openDockets(); err != nil {
+		return err
+	}
+	for _, d := range p.dockets {
+		if err := p.readDocket(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets the state folder go. Call it after Run has returned.
+func (p *Peer) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var errs []error
+	for _, d := range p.dockets {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(append(errs, p.State.Close())...)
+}
+
+// Charter is the newest charter this node holds, or nil before it joined a mesh.
+func (p *Peer) Charter() *charter.Charter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.charter()
+}
+
+func (p *Peer) charter() *charter.Charter {
+	if len(p.chain) == 0 {
+		return nil
+	}
+	return p.chain.Current()
+}
+
+// Requests lists the requests this node shows, newest first: those that are over, for the record,
+// and those that ask now and keep the charter's rules.
+func (p *Peer) Requests() []Request {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var shown []Request
+	for _, r := range p.requests {
+		if r, ok := p.shown(r); ok {
+			shown = append(shown, r)
+		}
+	}
+	slices.SortFunc(shown, func(a, b Request) int {
+		if c := b.Body.Created.Compare(a.Body.Created.Time); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return shown
+}
+
+// shown fills in what became of a request. ok is false for one that asks and may not. The caller
+// holds p.mu.
+func (p *Peer) shown(r Request) (_ Request, ok bool) {
+	d := p.dockets[r.Agency]
+	r.Ended = d.ended(r.ID)
+	if !r.Live(p.Now()) {
+		return r, true
+	}
+	return r, !d.Forked() && p.lawful(r) == nil
+}
+
+// Request finds one request by its id or by an unambiguous beginning of at least 6 digits.
+func (p *Peer) Request(id string) (Request, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var found []Request
+	if len(id) >= 6 {
+		for rid, r := range p.requests {
+			if !strings.HasPrefix(string(rid), id) {
+				continue
+			}
+			if r, ok := p.shown(r); ok {
+				found = append(found, r)
+			}
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Request{}, WithHint(fmt.Errorf("no request %q", id), "give at least its first 6 digits, as the list shows them")
+	}
+	return Request{}, WithHint(fmt.Errorf("%d requests begin with %q", len(found), id), "give more digits")
+}
+
+// Agency is the charter's entry for an agency.
+func (p *Peer) Agency(id consent.AgencyID) (charter.Agency, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.chain) == 0 {
+		return charter.Agency{}, false
+	}
+	return p.chain.Agency(id)
+}
+
+// Addrs lists the addresses the running node can be reached at.
+func (p *Peer) Addrs() []string {
+	if p.host == nil {
+		return nil
+	}
+	return p.host.Addrs()
+}
+
+// Host is the running node's host; nil before Start.
+func (p *Peer) Host() *host.Host { return p.host }
+
+var hostRoles = map[Role]host.Role{Home: host.Home, Steward: host.Steward, Agency: host.Requester, Observe: host.Observer}
+
+// Start joins the mesh; Run keeps it joined. Stop undoes Start.
+func (p *Peer) Start(ctx context.Context) error {
+	if p.Charter() == nil {
+		return WithHint(fmt.Errorf("%s has no charter yet", p.State.dir), "run `porchlight join LINK --dir "+p.State.dir+"` with an invitation first")
+	}
+	key, err := p.State.PeerKey()
+	if err != nil {
+		return err
+	}
+	var cached []string
+	if err := ReadJSON(p.State.Path("peers.json"), &cached); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.Log.Warn("cached peers unreadable", "err", err)
+	}
+	p.host, err = host.New(host.Config{Key: key, Listen: p.Config.Listen, Role: hostRoles[p.State.Role()],
+		MDNS: p.Config.MDNS, Stewards: p.Config.Stewards, Cached: cached, Log: p.Log})
+	if err != nil {
+		return err
+	}
+	p.topic, err = gossip.Join(ctx, p.host, "porchlight/"+string(p.chain.Mesh()), p.check)
+	if err == nil {
+		p.syncer, err = p2psync.Serve(p.host, source{p}, sink{p})
+	}
+	if err != nil {
+		return errors.Join(err, p.Stop())
+	}
+	return nil
+}
+
+// Stop leaves the mesh.
+func (p *Peer) Stop() error {
+	var errs []error
+	if p.syncer != nil {
+		errs = append(errs, p.syncer.Close())
+	}
+	if p.topic != nil {
+		errs = append(errs, p.topic.Close())
+	}
+	if p.host != nil {
+		p.saveKnown()
+		errs = append(errs, p.host.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Run keeps the node in touch with the mesh until ctx ends. Start comes before it.
+func (p *Peer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.host.Run(ctx) })
+	g.Go(func() error { return p.syncer.Run(ctx, time.Duration(p.Config.CatchUp)) })
+	g.Go(func() error {
+		t := time.NewTicker(time.Minute)
+		defer t.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.C:
+				p.saveKnown()
+			case peer := <-p.pulls:
+				if err := p.syncer.Pull(ctx, peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
+					p.Log.Debug("not caught up", "peer", peer, "err", err)
+				}
+			}
+		}
+	})
+	return g.Wait()
+}
+
+func (p *Peer) saveKnown() {
+	if known := p.host.Known(); len(known) > 0 {
+		if err := WriteJSON(p.State.Path("peers.json"), known); err != nil {
+			p.Log.Error("peers not saved", "err", err)
+		}
+	}
+}
+
+// Publish sends a message to the mesh after this node itself has admitted it.
+func (p *Peer) Publish(ctx context.Context, msg []byte) error {
+	if p.topic == nil {
+		return WithHint(errors.New("this node is not running"), "start it with `porchlight "+string(p.State.Role())+" run --dir "+p.State.dir+"`")
+	}
+	return p.topic.Publish(ctx, msg)
+}
+
+// ReadCharter reads and checks a folder of charter versions, 000001.note and on.
+func ReadCharter(dir string) (charter.Chain, error) {
+	var chain charter.Chain
+	for v := 1; ; v++ {
+		name := filepath.Join(dir, fmt.Sprintf("%06d.note", v))
+		note, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			if v == 1 {
+				return nil, err
+			}
+			return chain, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if chain, err = ExtendCharter(chain, note); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+}
+
+// ExtendCharter starts or extends a chain.
+func ExtendCharter(chain charter.Chain, note []byte) (charter.Chain, error) {
+	if len(chain) == 0 {
+		return charter.Start(note)
+	}
+	return chain.Extend(note)
+}
+
+// isCharter tells a charter from a docket's message on the topic: the one is a signed note, the
+// other a JSON object.
+func isCharter(msg []byte) bool { return bytes.HasPrefix(msg, []byte("porchlight/charter/")) }
+
+// RawJSON marshals v for a listing; a value that cannot be marshalled is a programming error.
+func RawJSON(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+)
+
+// A State is a node's folder, held by one process at a time.
+//
+//	role            home, agency, steward or observe
+//	config.toml     settings (ReadConfig)
+//	keys/           private keys; what the vault needs is apart, in keys/release
+//	charter/        000001.note … the charter's versions
+//	dockets/ID/     an agency's docket as this node keeps it
+//	peers.json      addresses that worked, to come back to
+type State struct {
+	dir  string
+	role Role
+	lock *durable.Held
+}
+
+// Create makes a folder for a node of that role, with its peer key and a commented config.toml.
+// A folder that already holds a node is an error.
+func Create(dir string, role Role) error {
+	if held, err := RoleOf(dir); err == nil {
+		return WithHint(fmt.Errorf("%s already holds a node (%s)", dir, held), "choose another folder with --dir")
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return err
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed)
+	if err := durable.WriteFile(filepath.Join(dir, "keys", "peer.key"), []byte(hex.EncodeToString(seed)+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "config.toml"), []byte(DefaultConfig(role)), 0o600); err != nil {
+		return err
+	}
+	// The role comes last: a folder without it is one whose making was interrupted.
+	return durable.WriteFile(filepath.Join(dir, "role"), []byte(string(role)+"\n"), 0o600)
+}
+
+// RoleOf says which role's node a folder holds. errors.Is(err, fs.ErrNotExist) where it holds none.
+func RoleOf(dir string) (Role, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "role"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", WithHint(fmt.Errorf("%s holds no node: %w", dir, fs.ErrNotExist), "make one with `porchlight join LINK --dir "+dir+"` or `porchlight ROLE init --dir "+dir+"`")
+	}
+	if err != nil {
+		return "", err
+	}
+	return ParseRole(strings.TrimSpace(string(b)))
+}
+
+// OpenState takes hold of a node's folder; Close lets it go.
+func OpenState(dir string) (*State, error) {
+	role, err := RoleOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := durable.Lock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	return &State{dir: dir, role: role, lock: lock}, nil
+}
+
+// Close lets the folder go.
+func (s *State) Close() error { return s.lock.Unlock() }
+
+// Role is the folder's role.
+func (s *State) Role() Role { return s.role }
+
+// Path names a file of the folder.
+func (s *State) Path(parts ...string) string {
+	return filepath.Join(append([]string{s.dir}, parts...)...)
+}
+
+// PeerKey reads the node's network identity.
+func (s *State) PeerKey() (ed25519.PrivateKey, error) {
+	path := s.Path("keys", "peer.key")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%s: not a 32-byte seed in hexadecimal", path)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// WriteJSON stores a value durably; it is there whole after a crash, or not at all.
+func WriteJSON(path string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(path, append(b, '\n'), 0o600)
+}
+
+// ReadJSON reads what WriteJSON stored. A damaged file is an error that names it.
+func ReadJSON(path string, v any) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s is damaged: %w", path, err)
+	}
+	return nil
+}

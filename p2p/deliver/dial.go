@@ -1,0 +1,204 @@
+package deliver
+
+import (
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/config"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/porchlight-mesh/porchlight/p2p/host"
+)
+
+// caller dials out with one identity and does nothing else: it is libp2p's transports without a host around them, so
+// there is no identify, no peer store and nobody who could dial an address on its own.
+type caller struct {
+	tcp, quic transport.Transport
+	sockets   *quicreuse.ConnManager
+}
+
+func newCaller(key ed25519.PrivateKey, n host.Network) (*caller, error) {
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, errors.New("deliver: no Ed25519 key given")
+	}
+	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: key: %w", err)
+	}
+	reset, err := config.PrivKeyToStatelessResetKey(priv)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: QUIC: %w", err)
+	}
+	token, err := config.PrivKeyToTokenGeneratorKey(priv)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: QUIC: %w", err)
+	}
+	c := &caller{}
+	if c.sockets, err = quicreuse.NewConnManager(reset, token, n.QUIC()...); err != nil {
+		return nil, fmt.Errorf("deliver: QUIC: %w", err)
+	}
+	if c.quic, err = libp2pquic.NewTransport(priv, c.sockets, nil, nil, nil); err != nil {
+		c.close()
+		return nil, fmt.Errorf("deliver: QUIC: %w", err)
+	}
+	if n.Simulated() {
+		return c, nil
+	}
+	if c.tcp, err = newTCP(priv); err != nil {
+		c.close()
+		return nil, fmt.Errorf("deliver: TCP: %w", err)
+	}
+	return c, nil
+}
+
+func newTCP(key crypto.PrivKey) (transport.Transport, error) {
+	mux := *yamux.DefaultTransport
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &mux}}
+	n, err := noise.New(noise.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	t, err := libp2ptls.New(libp2ptls.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	up, err := upgrader.New([]sec.SecureTransport{n, t}, muxers, nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return tcp.NewTCPTransport(up, nil, nil, tcp.DisableReuseport())
+}
+
+func (c *caller) close() {
+	if t, ok := c.quic.(interface{ Close() error }); ok {
+		t.Close()
+	}
+	c.sockets.Close()
+}
+
+// target is a parsed reply address.
+type target struct {
+	text string
+	addr ma.Multiaddr
+	id   peer.ID
+	quic bool
+}
+
+// parseTarget takes literal addresses only: a name would have to be looked up, and tell somebody.
+func parseTarget(s string) (target, error) {
+	info, err := peer.AddrInfoFromString(s)
+	if err != nil || len(info.Addrs) != 1 {
+		return target{}, fmt.Errorf("deliver: %q is not an address with a peer id", s)
+	}
+	t := target{text: s, addr: info.Addrs[0], id: info.ID}
+	var codes []int
+	for _, p := range t.addr.Protocols() {
+		codes = append(codes, p.Code)
+	}
+	if len(codes) >= 2 && (codes[0] == ma.P_IP4 || codes[0] == ma.P_IP6) {
+		switch {
+		case slices.Equal(codes[1:], []int{ma.P_TCP}):
+			return t, nil
+		case slices.Equal(codes[1:], []int{ma.P_UDP, ma.P_QUIC_V1}):
+			t.quic = true
+			return t, nil
+		}
+	}
+	return target{}, fmt.Errorf("deliver: %q is not a literal IP address with TCP or QUIC", s)
+}
+
+// call opens a connection to one target and a stream of the protocol on it.
+func (c *caller) call(ctx context.Context, t target, timing Timing) (transport.CapableConn, *link, error) {
+	ctx, cancel := context.WithTimeout(ctx, timing.Dial)
+	defer cancel()
+	tr := c.tcp
+	if t.quic {
+		tr = c.quic
+	}
+	if tr == nil {
+		return nil, nil, fmt.Errorf("deliver: dial %s: this network has no TCP", t.text)
+	}
+	conn, err := tr.Dial(ctx, t.addr, t.id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("deliver: dial %s: %w", t.text, err)
+	}
+	s, err := c.open(ctx, conn)
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("deliver: open a stream to %s: %w", t.text, err)
+	}
+	return conn, &link{stream: s, timing: timing}, nil
+}
+
+func (c *caller) open(ctx context.Context, conn transport.CapableConn) (network.MuxedStream, error) {
+	// The other side may ask who this is; nothing answers. Ends with the connection.
+	go func() {
+		for {
+			s, err := conn.AcceptStream()
+			if err != nil {
+				return
+			}
+			s.Reset()
+		}
+	}()
+	s, err := conn.OpenStream(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { s.Reset() })
+	defer stop()
+	if err := multistream.SelectProtoOrFail(Protocol, s); err != nil {
+		s.Reset()
+		return nil, cmp.Or(ctx.Err(), err)
+	}
+	return s, nil
+}
+
+// Probe dials a requester's own reply addresses from a throwaway identity, so that one that nobody could reach is
+// noticed before it stands in a request. It returns those that answered, and an error that says of each of the others
+// why not. It is dialled from this machine: an address can answer here and still be shut to the outside.
+func Probe(ctx context.Context, n host.Network, addrs []string) (reached []string, err error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("deliver: probe: %w", err)
+	}
+	c, err := newCaller(key, n)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	var errs []error
+	for _, a := range addrs {
+		t, err := parseTarget(a)
+		if err == nil {
+			var conn transport.CapableConn
+			var l *link
+			if conn, l, err = c.call(ctx, t, Timing{}.filled()); err == nil {
+				reached = append(reached, a)
+				l.Close()
+				conn.Close()
+				continue
+			}
+		}
+		errs = append(errs, err)
+	}
+	return reached, errors.Join(errs...)
+}
