@@ -15,6 +15,11 @@ const (
 	MaxUncertaintyM = 5000.0
 )
 
+// touchM is how near two outlines are that touch, metres. Places are good to
+// metres, and the distances computed here to about a millimetre, so that an
+// outline drawn along another's edge would else touch it or not by rounding.
+const touchM = 0.01
+
 // arcStepDeg is the widest step of the polygon that stands for the arc.
 const arcStepDeg = 5.0
 
@@ -56,7 +61,8 @@ func (s Sector) Validate() error {
 // Growing the sector and intersecting is the same as asking whether the two
 // shapes come closer than the uncertainty, which needs no offset curve. The
 // arc is replaced by at most 5 degree steps drawn outside of it, so a sector
-// is never taken for smaller than it is (and for at most 0.1 % larger).
+// is never taken for smaller than it is (and for at most 0.1 % and a
+// centimetre larger).
 func (s Sector) Touches(p Polygon) bool {
 	if s.Validate() != nil || p.Validate() != nil {
 		return false
@@ -67,7 +73,7 @@ func (s Sector) Touches(p Polygon) bool {
 	if area.ContainsPoint(view.Vertex(0)) || view.ContainsPoint(area.Vertex(0)) {
 		return true
 	}
-	reach := s1.Angle(s.UncertaintyM / EarthRadiusM)
+	reach := s1.Angle((s.UncertaintyM + touchM) / EarthRadiusM)
 	for i := range view.NumVertices() {
 		a, b := view.Vertex(i), view.Vertex(i+1)
 		for j := range area.NumVertices() {

@@ -42,6 +42,7 @@ func TestSectorTouches(t *testing.T) {
 		// It stands in the area's notch and looks out through the opening.
 		{"in a notch, looking out", with(func(s *Sector) { s.ViewDeg = 20 }),
 			Polygon{move(oakland, -50, -50), move(oakland, 200, -50), move(oakland, 200, -45), move(oakland, -20, -45), move(oakland, -20, 45), move(oakland, 200, 45), move(oakland, 200, 50), move(oakland, -50, 50)}, false},
+		{"its edge lies along the area's", Sector{At: Point{1, -4.25}, FacingDeg: 180.5, ViewDeg: 1, RangeM: 5}, square(move(Point{1, -4.25}, 1e-10, -1), 5), true},
 		{"zero sector", Sector{}, square(Point{-0.001, -0.001}, 300), false},
 		{"not a number", with(func(s *Sector) { s.RangeM = math.NaN() }), around, false},
 		{"facing infinity", with(func(s *Sector) { s.FacingDeg = math.Inf(1) }), around, false},
