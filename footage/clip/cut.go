@@ -6,12 +6,6 @@ import (
 	"time"
 )
 
-// Input is one recording. Cut opens its file only while it needs it.
-type Input struct {
-	Path  string
-	Start time.Time // the real moment of the recording's time zero
-}
-
 // Options changes how Cut joins files. The zero value is right for starts known to the millisecond.
 type Options struct {
 	// Slack is how far an Input's Start may be off, such as a second for names that hold whole seconds.
@@ -39,7 +33,9 @@ type Result struct {
 // and how files are joined. The inputs may come in any order and may reach beyond the span; one that
 // starts at or after until is not opened. An input that cannot be read fails the cut with an error that
 // names its path, since leaving it out would be the caller's decision. Errors: [ErrNothing], those of
-// [Probe], [*MixError], and those of the files, of w and of ctx. After an error w holds nothing of use.
+// [Probe], [*MixError], [ErrGone] and [ErrChanged] for a file that vanished or was written to since it was
+// chosen or while it was cut, and those of the files, of w and of ctx. After an error w holds nothing of
+// use.
 func Cut(ctx context.Context, w io.Writer, inputs []Input, from, until time.Time, opts Options) (Result, error) {
 	p := &plan{inputs: inputs, from: from, until: until, opts: opts}
 	if err := p.choose(ctx); err != nil {

@@ -57,7 +57,7 @@ func pictures(b []byte, m *Movie) []picture {
 func TestASpanOfOneRecording(t *testing.T) {
 	for _, name := range []string{"progressive.mp4", "simple.mp4", "fragmented.mp4", "sound.mp4", "soundfragments.mp4", "negative.mp4", "h265.mp4"} {
 		t.Run(name, func(t *testing.T) {
-			res, out, m := cut(t, []Input{{fixture(name), noon}}, after(2.7), after(5), Options{})
+			res, out, m := cut(t, []Input{{Path: fixture(name), Start: noon}}, after(2.7), after(5), Options{})
 			if res.From != after(2) || res.LeadIn != 700*time.Millisecond || res.Until.Before(after(5)) || res.Until.After(after(5.9)) {
 				t.Errorf("%v to %v, lead-in %v", res.From, res.Until, res.LeadIn)
 			}
@@ -101,7 +101,7 @@ func TestNothingOfTheContainerLeaves(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, out, _ := cut(t, []Input{{path, noon}}, noon, after(5), Options{})
+	_, out, _ := cut(t, []Input{{Path: path, Start: noon}}, noon, after(5), Options{})
 	head := out[:at(t, out, "mdat")]
 	for _, word := range []string{"Driveway", "Lavf", "Lavc", "VideoHandler", "udta"} {
 		if bytes.Contains(head, []byte(word)) {
@@ -109,7 +109,7 @@ func TestNothingOfTheContainerLeaves(t *testing.T) {
 		}
 	}
 	again := bytes.Buffer{}
-	if _, err := Cut(t.Context(), &again, []Input{{path, noon}}, noon, after(5), Options{}); err != nil || !bytes.Equal(out, again.Bytes()) {
+	if _, err := Cut(t.Context(), &again, []Input{{Path: path, Start: noon}}, noon, after(5), Options{}); err != nil || !bytes.Equal(out, again.Bytes()) {
 		t.Error("the same cut gave other bytes")
 	}
 }
@@ -127,20 +127,20 @@ func TestConsecutiveRecordings(t *testing.T) {
 		gaps        []Gap
 		used        []int
 	}{
-		{"end to end", []Input{{p, noon}, {f, after(10)}}, 5, 15, 0, 4, 15.2, 56, nil, []int{0, 1}},
-		{"in any order", []Input{{f, after(10)}, {p, noon}}, 5, 15, 0, 4, 15.2, 56, nil, []int{1, 0}},
-		{"a hole of seven seconds", []Input{{p, noon}, {p, after(17)}}, 8, 19, 0, 8, 19.2, 21, gap(10, 17), []int{0, 1}},
-		{"a hole of less than 1.5 frames", []Input{{p, noon}, {p, after(10.25)}}, 8, 12.25, 0, 8, 12.25, 20, nil, []int{0, 1}},
-		{"a hole of two frames", []Input{{p, noon}, {p, after(10.4)}}, 8, 12.4, 0, 8, 12.4, 20, gap(10, 10.4), []int{0, 1}},
-		{"names in whole seconds, early", []Input{{p, noon}, {p, after(9)}}, 8, 12, time.Second, 8, 12, 20, nil, []int{0, 1}},
-		{"names in whole seconds, late", []Input{{p, noon}, {p, after(11)}}, 8, 12, time.Second, 8, 12, 20, nil, []int{0, 1}},
-		{"an overlap of four seconds", []Input{{h, noon}, {h, after(2)}}, 0, 8, 0, 0, 8, 40, nil, []int{0, 1}},
-		{"the same recording twice", []Input{{p, noon}, {p, noon}}, 0, 10, 0, 0, 10, 50, nil, []int{0}},
-		{"one inside another", []Input{{p, noon}, {h, after(2)}}, 0, 10, 0, 0, 10, 50, nil, []int{0}},
-		{"the later one covers the start", []Input{{p, noon}, {p, after(5)}}, 7.5, 9, 0, 7, 9.2, 11, nil, []int{1}},
-		{"asked before the first", []Input{{p, noon}}, -60, 2, 0, 0, 2, 10, nil, []int{0}},
-		{"asked beyond the last", []Input{{p, noon}}, 8, 99, 0, 8, 10, 10, nil, []int{0}},
-		{"others far away", []Input{{"testdata/absent.mp4", after(30)}, {p, noon}}, 8, 30, 0, 8, 10, 10, nil, []int{1}},
+		{"end to end", []Input{{Path: p, Start: noon}, {Path: f, Start: after(10)}}, 5, 15, 0, 4, 15.2, 56, nil, []int{0, 1}},
+		{"in any order", []Input{{Path: f, Start: after(10)}, {Path: p, Start: noon}}, 5, 15, 0, 4, 15.2, 56, nil, []int{1, 0}},
+		{"a hole of seven seconds", []Input{{Path: p, Start: noon}, {Path: p, Start: after(17)}}, 8, 19, 0, 8, 19.2, 21, gap(10, 17), []int{0, 1}},
+		{"a hole of less than 1.5 frames", []Input{{Path: p, Start: noon}, {Path: p, Start: after(10.25)}}, 8, 12.25, 0, 8, 12.25, 20, nil, []int{0, 1}},
+		{"a hole of two frames", []Input{{Path: p, Start: noon}, {Path: p, Start: after(10.4)}}, 8, 12.4, 0, 8, 12.4, 20, gap(10, 10.4), []int{0, 1}},
+		{"names in whole seconds, early", []Input{{Path: p, Start: noon}, {Path: p, Start: after(9)}}, 8, 12, time.Second, 8, 12, 20, nil, []int{0, 1}},
+		{"names in whole seconds, late", []Input{{Path: p, Start: noon}, {Path: p, Start: after(11)}}, 8, 12, time.Second, 8, 12, 20, nil, []int{0, 1}},
+		{"an overlap of four seconds", []Input{{Path: h, Start: noon}, {Path: h, Start: after(2)}}, 0, 8, 0, 0, 8, 40, nil, []int{0, 1}},
+		{"the same recording twice", []Input{{Path: p, Start: noon}, {Path: p, Start: noon}}, 0, 10, 0, 0, 10, 50, nil, []int{0}},
+		{"one inside another", []Input{{Path: p, Start: noon}, {Path: h, Start: after(2)}}, 0, 10, 0, 0, 10, 50, nil, []int{0}},
+		{"the later one covers the start", []Input{{Path: p, Start: noon}, {Path: p, Start: after(5)}}, 7.5, 9, 0, 7, 9.2, 11, nil, []int{1}},
+		{"asked before the first", []Input{{Path: p, Start: noon}}, -60, 2, 0, 0, 2, 10, nil, []int{0}},
+		{"asked beyond the last", []Input{{Path: p, Start: noon}}, 8, 99, 0, 8, 10, 10, nil, []int{0}},
+		{"others far away", []Input{{Path: "testdata/absent.mp4", Start: after(30)}, {Path: p, Start: noon}}, 8, 30, 0, 8, 10, 10, nil, []int{1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			res, _, m := cut(t, c.inputs, after(c.from), after(c.until), Options{Slack: c.slack})
@@ -169,7 +169,7 @@ func TestConsecutiveRecordings(t *testing.T) {
 }
 
 func TestParameterSetsMayChange(t *testing.T) {
-	_, _, m := cut(t, []Input{{fixture("simple.mp4"), noon}, {fixture("othersets.mp4"), after(10)}, {fixture("simple.mp4"), after(14)}}, noon, after(24), Options{})
+	_, _, m := cut(t, []Input{{Path: fixture("simple.mp4"), Start: noon}, {Path: fixture("othersets.mp4"), Start: after(10)}, {Path: fixture("simple.mp4"), Start: after(14)}}, noon, after(24), Options{})
 	if len(m.entries) != 2 || m.Samples() != 120 {
 		t.Fatalf("%d sample entries, %d frames", len(m.entries), m.Samples())
 	}
@@ -179,7 +179,7 @@ func TestParameterSetsMayChange(t *testing.T) {
 }
 
 func TestCodecMayNotChange(t *testing.T) {
-	_, err := Cut(t.Context(), io.Discard, []Input{{fixture("simple.mp4"), noon}, {fixture("h265.mp4"), after(10)}}, noon, after(15), Options{})
+	_, err := Cut(t.Context(), io.Discard, []Input{{Path: fixture("simple.mp4"), Start: noon}, {Path: fixture("h265.mp4"), Start: after(10)}}, noon, after(15), Options{})
 	var mix *MixError
 	if !errors.As(err, &mix) || mix.A != fixture("simple.mp4") || mix.B != fixture("h265.mp4") || !strings.Contains(err.Error(), "codec (avc1 and hvc1)") {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestAHoleInsideAFragmentedRecording(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	res, _, m := cut(t, []Input{{path, noon}}, noon, after(99), Options{})
+	res, _, m := cut(t, []Input{{Path: path, Start: noon}}, noon, after(99), Options{})
 	if want := []Gap{{after(4), after(29.6)}}; !slices.Equal(res.Gaps, want) || m.Duration != 35600*time.Millisecond {
 		t.Fatalf("gaps %v in %v", res.Gaps, m.Duration)
 	}
@@ -214,7 +214,7 @@ func TestARefusedCut(t *testing.T) {
 	if err := os.WriteFile(torn, read(t, "progressive.mp4")[:9000], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	good := Input{fixture("simple.mp4"), noon}
+	good := Input{Path: fixture("simple.mp4"), Start: noon}
 	for _, c := range []struct {
 		name        string
 		inputs      []Input
@@ -225,9 +225,9 @@ func TestARefusedCut(t *testing.T) {
 		{"nothing given", nil, 0, 1, ErrNothing, "12:00:00Z to 2026"},
 		{"nothing there", []Input{good}, 100, 200, ErrNothing, "1 recordings"},
 		{"backwards", []Input{good}, 5, 5, ErrNothing, "before it starts"},
-		{"torn", []Input{good, {torn, after(10)}}, 0, 20, ErrTruncated, torn + ": mdat box at byte"},
-		{"absent", []Input{{"testdata/absent.mp4", noon}}, 0, 20, os.ErrNotExist, "absent.mp4"},
-		{"a folder", []Input{{"testdata", noon}}, 0, 20, ErrNotMP4, "no ordinary file"},
+		{"torn", []Input{good, {Path: torn, Start: after(10)}}, 0, 20, ErrTruncated, torn + ": mdat box at byte"},
+		{"absent", []Input{{Path: "testdata/absent.mp4", Start: noon}}, 0, 20, ErrGone, "absent.mp4"},
+		{"a folder", []Input{{Path: "testdata", Start: noon}}, 0, 20, ErrNotMP4, "no ordinary file"},
 	} {
 		_, err := Cut(t.Context(), io.Discard, c.inputs, after(c.from), after(c.until), Options{})
 		if !errors.Is(err, c.kind) || !strings.Contains(err.Error(), c.says) {
@@ -289,7 +289,7 @@ func (s sparse) ReadAt(p []byte, off int64) (int, error) {
 
 func TestAHoleOfManyHours(t *testing.T) {
 	p := fixture("simple.mp4")
-	res, _, m := cut(t, []Input{{p, noon}, {p, after(60 * 3600)}}, noon, after(99*3600), Options{})
+	res, _, m := cut(t, []Input{{Path: p, Start: noon}, {Path: p, Start: after(60 * 3600)}}, noon, after(99*3600), Options{})
 	if want := 60*time.Hour + 10*time.Second; m.Duration != want || len(res.Gaps) != 1 {
 		t.Fatalf("%v, gaps %v", m.Duration, res.Gaps)
 	}
@@ -298,7 +298,7 @@ func TestAHoleOfManyHours(t *testing.T) {
 func BenchmarkCut(b *testing.B) {
 	for _, name := range []string{"progressive.mp4", "fragmented.mp4"} {
 		b.Run(name, func(b *testing.B) {
-			in := []Input{{fixture(name), noon}, {fixture(name), after(10)}}
+			in := []Input{{Path: fixture(name), Start: noon}, {Path: fixture(name), Start: after(10)}}
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := Cut(b.Context(), io.Discard, in, after(3), after(17), Options{}); err != nil {

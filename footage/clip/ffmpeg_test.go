@@ -44,15 +44,19 @@ func TestAnotherPlayerAgrees(t *testing.T) {
 	}
 	for name, s := range seconds {
 		p := fixture(name)
-		t.Run(name, func(t *testing.T) { check(t, []Input{{p, noon}}, after(2.5), after(s-0.9)) })
+		t.Run(name, func(t *testing.T) { check(t, []Input{{Path: p, Start: noon}}, after(2.5), after(s-0.9)) })
 		t.Run(name+" consecutive", func(t *testing.T) {
-			check(t, []Input{{p, noon}, {p, after(s)}, {p, after(2 * s)}}, after(2.5), after(2*s+2.3))
+			check(t, []Input{{Path: p, Start: noon}, {Path: p, Start: after(s)}, {Path: p, Start: after(2 * s)}}, after(2.5), after(2*s+2.3))
 		})
-		t.Run(name+" with a hole", func(t *testing.T) { check(t, []Input{{p, noon}, {p, after(s + 60)}}, after(2.5), after(s+63)) })
-		t.Run(name+" overlapping", func(t *testing.T) { check(t, []Input{{p, noon}, {p, after(s - 2.1)}}, noon, after(2*s)) })
+		t.Run(name+" with a hole", func(t *testing.T) {
+			check(t, []Input{{Path: p, Start: noon}, {Path: p, Start: after(s + 60)}}, after(2.5), after(s+63))
+		})
+		t.Run(name+" overlapping", func(t *testing.T) {
+			check(t, []Input{{Path: p, Start: noon}, {Path: p, Start: after(s - 2.1)}}, noon, after(2*s))
+		})
 	}
 	t.Run("B-frames after none", func(t *testing.T) {
-		check(t, []Input{{fixture("negative.mp4"), noon}, {fixture("progressive.mp4"), after(6)}, {fixture("fragmented.mp4"), after(16)}}, noon, after(26))
+		check(t, []Input{{Path: fixture("negative.mp4"), Start: noon}, {Path: fixture("progressive.mp4"), Start: after(6)}, {Path: fixture("fragmented.mp4"), Start: after(16)}}, noon, after(26))
 	})
 	// ffmpeg's parser, which only labels frames, complains about second parameter sets that share a number
 	// with the first; its decoder shows every frame as it was recorded, and that is what counts.
@@ -62,7 +66,7 @@ func TestAnotherPlayerAgrees(t *testing.T) {
 		var want []string
 		start := noon
 		for _, name := range names {
-			inputs = append(inputs, Input{fixture(name), start})
+			inputs = append(inputs, Input{Path: fixture(name), Start: start})
 			start = start.Add(time.Duration(seconds[name]) * time.Second)
 			want = append(want, decoded(t, fixture(name))...)
 		}

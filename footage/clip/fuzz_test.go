@@ -44,7 +44,7 @@ func FuzzProbe(f *testing.F) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		inputs := []Input{{path, noon}, {path, noon.Add(m.Duration)}, {path, noon.Add(m.Duration * 5 / 2)}}
+		inputs := []Input{{Path: path, Start: noon}, {Path: path, Start: noon.Add(m.Duration)}, {Path: path, Start: noon.Add(m.Duration * 5 / 2)}}
 		start := noon.Add(time.Duration(from) * time.Millisecond)
 		var out bytes.Buffer
 		res, err := Cut(context.Background(), &out, inputs, start, start.Add(time.Duration(length)*time.Millisecond), Options{})

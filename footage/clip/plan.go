@@ -23,6 +23,7 @@ type plan struct {
 type run struct {
 	input   int
 	path    string
+	file    Input // as it was when it was planned
 	info    os.FileInfo
 	movie   *Movie // without its samples
 	samples []sample
@@ -82,7 +83,7 @@ func (p *plan) choose(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		m, info, err := probeFile(in.Path)
+		m, info, err := probeFile(in)
 		if err != nil {
 			return err
 		}
@@ -98,8 +99,8 @@ func (p *plan) choose(ctx context.Context) error {
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-func probeFile(path string) (*Movie, os.FileInfo, error) {
-	f, err := os.Open(path)
+func probeFile(in Input) (*Movie, os.FileInfo, error) {
+	f, err := in.Open()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,11 +110,11 @@ func probeFile(path string) (*Movie, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s: %w: it is no ordinary file", path, ErrNotMP4)
+		return nil, nil, fmt.Errorf("%s: %w: it is no ordinary file", in.Path, ErrNotMP4)
 	}
 	m, err := Probe(f, info.Size())
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", in.Path, err)
 	}
 	return m, info, nil
 }
@@ -127,7 +128,8 @@ func (p *plan) add(input int, m *Movie, info os.FileInfo) error {
 	if first < 0 || zero+m.Duration <= 0 {
 		return nil
 	}
-	r := &run{input: input, path: p.inputs[input].Path, info: info, movie: m}
+	path := p.inputs[input].Path
+	r := &run{input: input, path: path, file: Input{Path: path, Size: info.Size(), ModTime: info.ModTime()}, info: info, movie: m}
 
 	if len(p.runs) > 0 {
 		before := p.runs[len(p.runs)-1]

@@ -375,9 +375,10 @@ func (p *plan) write(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// copy writes the run's frames, reading neighbours together.
+// copy writes the run's frames, reading neighbours together. The file must be what it was when the cut was
+// planned, before and after.
 func (r *run) copy(ctx context.Context, w io.Writer, buf []byte) error {
-	f, err := os.Open(r.path)
+	f, err := r.file.Open()
 	if err != nil {
 		return err
 	}
@@ -386,8 +387,8 @@ func (r *run) copy(ctx context.Context, w io.Writer, buf []byte) error {
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(info, r.info) || info.Size() < r.info.Size() {
-		return fmt.Errorf("%s: the file was replaced or shortened while the clip was being cut: cut it again", r.path)
+	if !os.SameFile(info, r.info) {
+		return &InputError{r.path, ErrChanged, "another file was put in its place"}
 	}
 	for i := 0; i < len(r.samples); {
 		off, end := r.samples[i].off, r.samples[i].off
@@ -401,7 +402,7 @@ func (r *run) copy(ctx context.Context, w io.Writer, buf []byte) error {
 			part := buf[:min(int64(len(buf)), end-off)]
 			if n, err := f.ReadAt(part, off); n < len(part) {
 				if err == io.EOF {
-					err = io.ErrUnexpectedEOF
+					return &InputError{r.path, ErrChanged, fmt.Sprintf("it ends at byte %d, before a frame that it had", off+int64(n))}
 				}
 				return fmt.Errorf("%s: reading %d bytes at %d: %w", r.path, len(part), off, err)
 			}
@@ -411,5 +412,5 @@ func (r *run) copy(ctx context.Context, w io.Writer, buf []byte) error {
 			off += int64(len(part))
 		}
 	}
-	return nil
+	return r.file.Check(f)
 }

@@ -71,6 +71,8 @@ import (
 	"regexp"
 	"sync"
 	"time"
+
+	"github.com/porchlight-mesh/porchlight/footage/clip"
 )
 
 // CameraID names a camera within one home.
@@ -113,6 +115,12 @@ type Recording struct {
 
 // End is the instant after the recording.
 func (r Recording) End() time.Time { return r.Start.Add(r.Duration) }
+
+// Input is the recording for [clip.Cut], with what the index knows of its file, so that a file that is
+// gone or was written to since gives [clip.ErrGone] or [clip.ErrChanged].
+func (r Recording) Input() clip.Input {
+	return clip.Input{Path: r.Path, Start: r.Start, Size: r.Size, ModTime: r.ModTime}
+}
 
 // Config is what a library needs. Only Index must be set.
 type Config struct {
