@@ -76,7 +76,7 @@ func (p *Peer) extendCharter(note []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteCharter(p.State.Path("charter"), chain); err != nil {
+	if err := WriteCharter(p.State.disk, p.State.Path("charter"), chain); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}
 	p.chain = chain

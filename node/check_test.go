@@ -19,6 +19,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
 )
@@ -103,7 +104,7 @@ func (p *police) home(now func() time.Time) *Peer {
 	if err := Create(dir, Home); err != nil {
 		p.t.Fatal(err)
 	}
-	if err := WriteCharter(filepath.Join(dir, "charter"), p.chain); err != nil {
+	if err := WriteCharter(durable.Disk{}, filepath.Join(dir, "charter"), p.chain); err != nil {
 		p.t.Fatal(err)
 	}
 	h := must(OpenPeer(dir, Options{Now: now}))
@@ -378,7 +379,7 @@ func TestStewardPassesOnWhatItMissed(t *testing.T) {
 	p := newPolice(t)
 	start := func(role Role, stewards []string) *Peer {
 		dir := filepath.Join(t.TempDir(), string(role))
-		if err := errors.Join(Create(dir, role), WriteCharter(filepath.Join(dir, "charter"), p.chain)); err != nil {
+		if err := errors.Join(Create(dir, role), WriteCharter(durable.Disk{}, filepath.Join(dir, "charter"), p.chain)); err != nil {
 			t.Fatal(err)
 		}
 		q := must(OpenPeer(dir, Options{}))

@@ -28,15 +28,15 @@ type Custody struct {
 // OpenCustody opens a custody log, or begins one. The whole chain is verified; a line that a
 // crash cut short is set aside in a file beside it, a line that was changed is an error that
 // names it.
-func OpenCustody(path string, now func() time.Time) (*Custody, error) {
-	if err := cutTornLine(path); err != nil {
+func OpenCustody(disk durable.Disk, path string, now func() time.Time) (*Custody, error) {
+	if err := cutTornLine(disk, path); err != nil {
 		return nil, err
 	}
 	last, err := VerifyCustody(path)
 	if err != nil {
 		return nil, err
 	}
-	f, err := durable.OpenAppend(path, 0o600)
+	f, err := disk.OpenAppend(path, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -61,8 +61,8 @@ func VerifyCustody(path string) (custody.Entry, error) {
 }
 
 // cutTornLine moves what an interrupted append left behind the last line break to path.torn.
-func cutTornLine(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func cutTornLine(disk durable.Disk, path string) error {
+	f, err := disk.Open(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -82,7 +82,7 @@ func cutTornLine(path string) error {
 	if keep == len(tail) {
 		return nil
 	}
-	if err := durable.WriteFile(path+".torn", tail[keep:], 0o600); err != nil {
+	if err := disk.WriteFile(path+".torn", tail[keep:], 0o600); err != nil {
 		return err
 	}
 	if err := f.Truncate(info.Size() - int64(len(tail)-keep)); err != nil {

@@ -28,6 +28,7 @@ import (
 // Entries reach the disk before the checkpoint that covers them. What is found behind a
 // checkpoint was never signed, or never completed, and is cut off.
 type Docket struct {
+	disk   durable.Disk
 	dir    string
 	agency charter.Agency
 
@@ -70,7 +71,7 @@ func (p *Peer) openDockets() error {
 			}
 			d := p.dockets[id]
 			if d == nil {
-				d = &Docket{dir: p.State.Path("dockets", string(id)), agency: a}
+				d = &Docket{disk: p.State.disk, dir: p.State.Path("dockets", string(id)), agency: a}
 				if err := d.open(); err != nil {
 					return fmt.Errorf("docket of %s: %w", a.Name, err)
 				}
@@ -106,7 +107,7 @@ func (d *Docket) ID() consent.AgencyID { return d.agency.ID() }
 
 // open reads the folder. The caller holds d.mu or is alone.
 func (d *Docket) open() error {
-	if err := durable.MkdirAll(d.dir, 0o700); err != nil {
+	if err := d.disk.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
 	checkpoint, err := os.ReadFile(d.path("checkpoint"))
@@ -122,7 +123,7 @@ func (d *Docket) open() error {
 		size = cp.Size
 	}
 	d.offsets = []int64{0}
-	recs, err := durable.ReadRecords(d.path("entries"), func(b []byte) error {
+	recs, err := d.disk.ReadRecords(d.path("entries"), func(b []byte) error {
 		d.offsets = append(d.offsets, d.offsets[len(d.offsets)-1]+recordHead+int64(len(b)))
 		return nil
 	})
@@ -135,7 +136,7 @@ func (d *Docket) open() error {
 	}
 	d.offsets = d.offsets[:size+1]
 	if int64(recs.Count) > size {
-		if err := os.Truncate(d.path("entries"), d.offsets[size]); err != nil {
+		if err := d.disk.Truncate(d.path("entries"), d.offsets[size]); err != nil {
 			return err
 		}
 	}
@@ -151,7 +152,7 @@ func (d *Docket) open() error {
 	if _, err := os.Stat(d.path("fork")); err == nil {
 		d.forked = true
 	}
-	file, err := durable.OpenAppend(d.path("entries"), 0o600)
+	file, err := d.disk.OpenAppend(d.path("entries"), 0o600)
 	if err != nil {
 		return err
 	}
@@ -327,7 +328,7 @@ func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int6
 	if err != nil {
 		return 0, err
 	}
-	return pending.Index, durable.WriteFile(d.path("checkpoint"), checkpoint, 0o600)
+	return pending.Index, d.disk.WriteFile(d.path("checkpoint"), checkpoint, 0o600)
 }
 
 // Extend takes in the entries that lead to a checkpoint, all or none.
@@ -361,7 +362,7 @@ func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err er
 	if err := d.store(entries...); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(d.path("checkpoint"), checkpoint, 0o600); err != nil {
+	if err := d.disk.WriteFile(d.path("checkpoint"), checkpoint, 0o600); err != nil {
 		return err
 	}
 	later := d.later
@@ -466,7 +467,7 @@ func (d *Docket) compare(cp docket.Checkpoint, note []byte) error {
 		return nil // nothing is proven
 	case consent.Fork:
 		d.forked = true
-		return errors.Join(errForked, durable.WriteFile(d.path("fork"), note, 0o600))
+		return errors.Join(errForked, d.disk.WriteFile(d.path("fork"), note, 0o600))
 	}
 	return err
 }

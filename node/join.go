@@ -22,8 +22,8 @@ import (
 )
 
 // WriteCharter stores a chain as 000001.note and on. Versions that are there already stay.
-func WriteCharter(dir string, chain charter.Chain) error {
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
+func WriteCharter(disk durable.Disk, dir string, chain charter.Chain) error {
+	if err := disk.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for i, note := range chain.Notes() {
@@ -31,7 +31,7 @@ func WriteCharter(dir string, chain charter.Chain) error {
 		if have, err := os.ReadFile(name); err == nil && bytes.Equal(have, note) {
 			continue
 		}
-		if err := durable.WriteFile(name, note, 0o600); err != nil {
+		if err := disk.WriteFile(name, note, 0o600); err != nil {
 			return err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
@@ -118,7 +119,7 @@ func (n *neighbourhood) start(name string, role node.Role) *running {
 	if _, err := node.RoleOf(dir); err != nil {
 		ok(n.t, node.Create(dir, role))
 	}
-	ok(n.t, node.WriteCharter(filepath.Join(dir, "charter"), n.chain))
+	ok(n.t, node.WriteCharter(durable.Disk{}, filepath.Join(dir, "charter"), n.chain))
 	config := `version = 1
 listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
 mdns = false

@@ -20,6 +20,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
@@ -27,8 +28,9 @@ import (
 
 // Options are what a program or a test hands to a node. The zero value works.
 type Options struct {
-	Now func() time.Time // the clock; nil is the machine's
-	Log *slog.Logger     // nil discards
+	Now  func() time.Time // the clock; nil is the machine's
+	Log  *slog.Logger     // nil discards
+	Disk durable.Disk     // what the node's own state is written through; the zero value is the machine's
 }
 
 // A Peer is what every role has in common: the state folder, the charter, the dockets, the
@@ -77,6 +79,7 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	state.disk = opt.Disk
 	p := &Peer{State: state, Now: opt.Now, Log: opt.Log,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
 		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan string, 16)}
@@ -284,7 +287,7 @@ func (p *Peer) Run(ctx context.Context) error {
 
 func (p *Peer) saveKnown() {
 	if known := p.host.Known(); len(known) > 0 {
-		if err := WriteJSON(p.State.Path("peers.json"), known); err != nil {
+		if err := WriteJSON(p.State.disk, p.State.Path("peers.json"), known); err != nil {
 			p.Log.Error("peers not saved", "err", err)
 		}
 	}

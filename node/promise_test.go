@@ -14,6 +14,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/footage/clip"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
@@ -61,7 +62,7 @@ func TestPromise01Consent(t *testing.T) {
 	ok(t, node.ReadJSON(record, &a))
 	a["decisions"].([]any)[0].(map[string]any)["span"].(map[string]any)["until"] = "2026-11-22T19:03:20Z"
 	a["not_before"] = time.Now().UTC()
-	ok(t, node.WriteJSON(record, a))
+	ok(t, node.WriteJSON(durable.Disk{}, record, a))
 	ana = n.run(ana.dir, node.Home)
 	ana.wait("the refusal", func() bool {
 		ana.do("home.show", home.RequestArg{Request: id}, &card)

@@ -27,6 +27,7 @@ type State struct {
 	dir  string
 	role Role
 	lock *durable.Held
+	disk durable.Disk
 }
 
 // Create makes a folder for a node of that role, with its peer key and a commented config.toml.
@@ -84,6 +85,9 @@ func (s *State) Close() error { return s.lock.Unlock() }
 // Role is the folder's role.
 func (s *State) Role() Role { return s.role }
 
+// Disk is what everything in the folder is written through.
+func (s *State) Disk() durable.Disk { return s.disk }
+
 // Path names a file of the folder.
 func (s *State) Path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
@@ -104,12 +108,12 @@ func (s *State) PeerKey() (ed25519.PrivateKey, error) {
 }
 
 // WriteJSON stores a value durably; it is there whole after a crash, or not at all.
-func WriteJSON(path string, v any) error {
+func WriteJSON(disk durable.Disk, path string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(path, append(b, '\n'), 0o600)
+	return disk.WriteFile(path, append(b, '\n'), 0o600)
 }
 
 // ReadJSON reads what WriteJSON stored. A damaged file is an error that names it.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
@@ -34,7 +35,7 @@ func (n *neighbourhood) due(h *running) *running {
 		var a map[string]any
 		ok(n.t, node.ReadJSON(record, &a))
 		a["not_before"] = time.Now().UTC()
-		ok(n.t, node.WriteJSON(record, a))
+		ok(n.t, node.WriteJSON(durable.Disk{}, record, a))
 	}
 	return n.run(h.dir, node.Home)
 }
@@ -195,7 +196,7 @@ func TestApprovedByTheAnswersRecord(t *testing.T) {
 	var item home.Item
 	ok(t, node.ReadJSON(inbox, &item))
 	item.State = "new"
-	ok(t, node.WriteJSON(inbox, item))
+	ok(t, node.WriteJSON(durable.Disk{}, inbox, item))
 	ana = n.run(ana.dir, node.Home)
 	if c := ana.shown(id); c.State != "approved" {
 		t.Errorf("the request is %s, want approved", c.State)

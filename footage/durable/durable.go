@@ -8,7 +8,8 @@
 //     the directory is synced.
 //   - [AppendFile.Append]: the bytes are in the file, in one piece, at its end.
 //   - [Disk.MkdirAll]: every directory that was made is in its synced parent.
-//   - [Disk.Remove]: the name is gone from its synced directory.
+//   - [Disk.Remove], [Disk.Rename]: the name is gone from its synced directory, or is another.
+//   - [Disk.Truncate]: the file has that length.
 //
 // An error means "not known to be durable", never "not done": a rename or a write can reach the
 // disk although the call that made it, or the sync after it, failed. A caller that must know reads
@@ -89,6 +90,12 @@ func (d Disk) fs() FS {
 		return osFS{}
 	}
 	return d.FS
+}
+
+// Open opens a file for what is too large to be written in one piece. Nothing of it is durable before its own Sync,
+// and its name not before [Disk.SyncDir].
+func (d Disk) Open(path string, flag int, perm fs.FileMode) (File, error) {
+	return d.fs().OpenFile(path, flag, perm)
 }
 
 // WriteFile is [Disk.WriteFile] on the operating system's files.
@@ -229,6 +236,30 @@ func (d Disk) Remove(path string) error {
 		return fmt.Errorf("remove %s: it is gone, but may be back after a power cut: %w", path, serr)
 	}
 	return err
+}
+
+// Rename gives a file another name in the same directory. After an error it has one of the two.
+func (d Disk) Rename(from, to string) error {
+	if err := d.fs().Rename(from, to); err != nil {
+		return err
+	}
+	if err := d.SyncDir(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("rename %s: it is done, but may be undone by a power cut: %w", from, err)
+	}
+	return nil
+}
+
+// Truncate cuts a file off at size bytes.
+func (d Disk) Truncate(path string, size int64) error {
+	f, err := d.fs().OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(size)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // SyncDir makes the names in a directory durable: to be called after linking, renaming or

@@ -21,7 +21,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -108,16 +107,16 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 		return nil, err
 	}
 	a.agency = consent.AgencyIDOf(pub)
-	if err = durable.MkdirAll(peer.State.Path("keys", "reception"), 0o700); err != nil {
+	if err = peer.State.Disk().MkdirAll(peer.State.Path("keys", "reception"), 0o700); err != nil {
 		return nil, err
 	}
-	if a.vault, err = openVault(peer.State.Path("vault"), peer.State.Path("keys", "release"), peer.Config.Agency.VaultMB<<20); err != nil {
+	if a.vault, err = openVault(peer.State.Disk(), peer.State.Path("vault"), peer.State.Path("keys", "release"), peer.Config.Agency.VaultMB<<20); err != nil {
 		return nil, err
 	}
-	if a.custody, err = node.OpenCustody(peer.State.Path("custody"), peer.Now); err != nil {
+	if a.custody, err = node.OpenCustody(peer.State.Disk(), peer.State.Path("custody"), peer.Now); err != nil {
 		return nil, err
 	}
-	if _, err = durable.ReadRecords(peer.State.Path("received"), func(b []byte) error {
+	if _, err = peer.State.Disk().ReadRecords(peer.State.Path("received"), func(b []byte) error {
 		var r Received
 		if err := json.Unmarshal(b, &r); err != nil {
 			return err
@@ -127,7 +126,7 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	}); err != nil {
 		return nil, err
 	}
-	if a.received, err = durable.OpenAppend(peer.State.Path("received"), 0o600); err != nil {
+	if a.received, err = peer.State.Disk().OpenAppend(peer.State.Path("received"), 0o600); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -289,7 +288,7 @@ func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
 		return Drafted{}, err
 	}
 	path := a.peer.State.Path("keys", "reception", hex.EncodeToString(pub)+".key")
-	return Drafted{Text: string(text)}, durable.WriteFile(path, []byte(key.Encode()+"\n"), 0o600)
+	return Drafted{Text: string(text)}, a.peer.State.Disk().WriteFile(path, []byte(key.Encode()+"\n"), 0o600)
 }
 
 // publish appends a signed entry to the docket and spreads it. The entry and its checkpoint are
@@ -421,10 +420,10 @@ func (a *Agency) note(r Received) {
 // rotate begins the list anew, so that strangers cannot fill the disk. The caller holds a.mu.
 func (a *Agency) rotate() {
 	path := a.peer.State.Path("received")
-	if err := errors.Join(a.received.Close(), os.Remove(path)); err != nil {
+	if err := errors.Join(a.received.Close(), a.peer.State.Disk().Remove(path)); err != nil {
 		a.peer.Log.Error("list of what was received not rotated", "err", err)
 	}
-	f, err := durable.OpenAppend(path, 0o600)
+	f, err := a.peer.State.Disk().OpenAppend(path, 0o600)
 	if err != nil {
 		a.peer.Log.Error("list of what was received not rotated", "err", err)
 		return

@@ -70,7 +70,7 @@ func newDesk(t *testing.T) *desk {
 	ok(t, err)
 	chain, err := charter.Start(note)
 	ok(t, err)
-	ok(t, node.WriteCharter(filepath.Join(d.dir, "charter"), chain))
+	ok(t, node.WriteCharter(durable.Disk{}, filepath.Join(d.dir, "charter"), chain))
 	d.open()
 
 	reception := newKey(t, grant.ReceptionName)
@@ -330,7 +330,7 @@ func TestResumeAfterACrash(t *testing.T) {
 	ok(t, err)
 	node := func(i int) []byte { return []byte{'n', byte(i)} }
 	base := filepath.Join(t.TempDir(), "x")
-	p, err := openPart(base, size)
+	p, err := openPart(durable.Disk{}, base, size)
 	ok(t, err)
 	for i := range int64(3) { // root, its first node, one leaf
 		place, _ := layout.Place(i)
@@ -349,7 +349,7 @@ func TestResumeAfterACrash(t *testing.T) {
 		ok(t, os.WriteFile(base+".nodes", log, 0o600))
 		ok(t, os.Truncate(base+".part", c.leaves))
 		for range 2 {
-			p, err := openPart(base, size)
+			p, err := openPart(durable.Disk{}, base, size)
 			ok(t, err)
 			if p.Have() != c.have {
 				t.Errorf("%d bytes and %d nodes: have %d blocks, want %d", c.leaves, c.nodes, p.Have(), c.have)

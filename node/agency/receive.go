@@ -137,7 +137,7 @@ func (a receiver) Manifest(_ context.Context, from ed25519.PublicKey, root strin
 	}
 	return a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
 		k.manifest = &m
-		return durable.WriteFile(a.vault.path(h.id, root+".manifest"), note, 0o600)
+		return a.vault.disk.WriteFile(a.vault.path(h.id, root+".manifest"), note, 0o600)
 	})
 }
 
@@ -153,7 +153,7 @@ func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) 
 	if err := a.vault.begin(h, r); err != nil {
 		return nil, err
 	}
-	p, err := openPart(a.vault.path(h.id, root), r.SealedBytes)
+	p, err := openPart(a.vault.disk, a.vault.path(h.id, root), r.SealedBytes)
 	if err != nil {
 		return nil, errors.Join(err, a.vault.end(h, root, false, a.peer.Now()))
 	}
@@ -189,7 +189,7 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 	var receipt []byte
 	err = a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
 		if k.State == "arriving" {
-			if err := rename(base+".part", base+".sealed"); err != nil {
+			if err := rename(a.vault.disk, base+".part", base+".sealed"); err != nil {
 				return err
 			}
 			k.State = "sealed"
@@ -203,20 +203,17 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 		if err := a.custody.Note("node", "sealed release held", root, "grant "+string(h.id)); err != nil {
 			return err
 		}
-		return durable.WriteFile(base+".receipt", receipt, 0o600)
+		return a.vault.disk.WriteFile(base+".receipt", receipt, 0o600)
 	})
 	return receipt, err
 }
 
 // rename gives a file its final name, which it has already where a crash came before the record of it.
-func rename(from, to string) error {
+func rename(disk durable.Disk, from, to string) error {
 	if _, err := os.Stat(to); err == nil {
-		return nil
+		return disk.SyncDir(filepath.Dir(to))
 	}
-	if err := os.Rename(from, to); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(to))
+	return disk.Rename(from, to)
 }
 
 // check measures a release of which all blocks came. Every block was verified before it was
@@ -264,7 +261,7 @@ func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, ke
 		}
 		text := append(bytes.Clone(key), '\n')
 		defer clear(text)
-		if err := durable.WriteFile(a.vault.keyPath(h.id, root), text, 0o600); err != nil {
+		if err := a.vault.disk.WriteFile(a.vault.keyPath(h.id, root), text, 0o600); err != nil {
 			return err
 		}
 		k.State, k.KeyFrom = "open", a.peer.Now().UTC()
@@ -289,7 +286,7 @@ type part struct {
 	have  int64
 	nodes [][]byte
 
-	leaves *os.File
+	leaves durable.File
 	at     int64 // bytes of leaves
 	log    *durable.AppendFile
 	dirty  int64 // bytes written since the last sync
@@ -301,10 +298,10 @@ type part struct {
 const syncEvery = 2 << 20
 
 // openPart goes on behind what an earlier session, or an earlier run, left.
-func openPart(base string, size int64) (_ *part, err error) {
+func openPart(disk durable.Disk, base string, size int64) (_ *part, err error) {
 	p := &part{size: size}
 	ends := []int64{0} // of the first n records
-	_, err = durable.ReadRecords(base+".nodes", func(b []byte) error {
+	_, err = disk.ReadRecords(base+".nodes", func(b []byte) error {
 		p.nodes = append(p.nodes, bytes.Clone(b))
 		ends = append(ends, ends[len(ends)-1]+int64(len(durable.AppendRecord(nil, b))))
 		return nil
@@ -323,7 +320,7 @@ func openPart(base string, size int64) (_ *part, err error) {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	p.leaves, err = os.OpenFile(base+".part", os.O_RDWR|os.O_CREATE, 0o600)
+	p.leaves, err = disk.Open(base+".part", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -353,14 +350,14 @@ func openPart(base string, size int64) (_ *part, err error) {
 	}
 	p.nodes = p.nodes[:nodes]
 	// Both files end with the prefix, or what is appended now would stand behind other blocks.
-	if err = os.Truncate(base+".nodes", ends[nodes]); errors.Is(err, fs.ErrNotExist) {
+	if err = disk.Truncate(base+".nodes", ends[nodes]); errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	if err == nil {
 		err = p.leaves.Truncate(p.at)
 	}
 	if err == nil {
-		p.log, err = durable.OpenAppend(base+".nodes", 0o600)
+		p.log, err = disk.OpenAppend(base+".nodes", 0o600)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.leaves.Close())

@@ -36,6 +36,7 @@ import (
 // Room is taken by what has arrived, and while a session sends a release by all of it. What stays
 // incomplete without a session for [idle] is dropped.
 type vault struct {
+	disk      durable.Disk
 	dir, keys string
 	limit     int64 // bytes
 
@@ -74,15 +75,15 @@ type kept struct {
 	session  bool  // one is sending it
 }
 
-func openVault(dir, keys string, limit int64) (*vault, error) {
-	v := &vault{dir: dir, keys: keys, limit: limit, grants: map[consent.GrantID]*held{}, byKey: map[consent.VerifierKey]*held{}}
+func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error) {
+	v := &vault{disk: disk, dir: dir, keys: keys, limit: limit, grants: map[consent.GrantID]*held{}, byKey: map[consent.VerifierKey]*held{}}
 	for _, d := range []string{dir, keys} {
-		if err := durable.MkdirAll(d, 0o700); err != nil {
+		if err := disk.MkdirAll(d, 0o700); err != nil {
 			return nil, err
 		}
 	}
 	// A write that was cut short may have left a key that no deadline knows of.
-	if err := (durable.Disk{}).RemoveTemporary(keys); err != nil {
+	if err := disk.RemoveTemporary(keys); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -221,13 +222,13 @@ func (h *held) waits(all func(*kept) bool) bool {
 
 // add stores a grant that was accepted. The caller holds v.mu.
 func (v *vault) add(id consent.GrantID, note, acceptance []byte) error {
-	if err := durable.MkdirAll(v.path(id, ""), 0o700); err != nil {
+	if err := v.disk.MkdirAll(v.path(id, ""), 0o700); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(v.path(id, "acceptance.note"), acceptance, 0o600); err != nil {
+	if err := v.disk.WriteFile(v.path(id, "acceptance.note"), acceptance, 0o600); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(v.path(id, "grant.note"), note, 0o600); err != nil {
+	if err := v.disk.WriteFile(v.path(id, "grant.note"), note, 0o600); err != nil {
 		return err
 	}
 	return v.load(id)
@@ -277,7 +278,7 @@ func (v *vault) change(h *held, root string, now time.Time, f func(k *kept) erro
 }
 
 func (v *vault) save(h *held, k *kept) error {
-	return node.WriteJSON(v.path(h.id, k.Root+".json"), k)
+	return node.WriteJSON(v.disk, v.path(h.id, k.Root+".json"), k)
 }
 
 // Refusals that a home is told.
@@ -331,7 +332,7 @@ func (v *vault) end(h *held, root string, wrote bool, now time.Time) error {
 // removeBlocks removes what there is of a release, complete or not. The caller holds v.mu.
 func (v *vault) removeBlocks(h *held, k *kept) error {
 	for _, ext := range []string{".sealed", ".part", ".nodes"} {
-		if err := remove(v.path(h.id, k.Root+ext)); err != nil {
+		if err := v.remove(v.path(h.id, k.Root+ext)); err != nil {
 			return err
 		}
 	}
@@ -339,8 +340,8 @@ func (v *vault) removeBlocks(h *held, k *kept) error {
 	return nil
 }
 
-func remove(path string) error {
-	if err := durable.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (v *vault) remove(path string) error {
+	if err := v.disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -385,17 +386,17 @@ func (v *vault) drop(h *held) error {
 			return err
 		}
 		for _, ext := range []string{".manifest", ".receipt", ".json"} {
-			if err := remove(v.path(h.id, k.Root+ext)); err != nil {
+			if err := v.remove(v.path(h.id, k.Root+ext)); err != nil {
 				return err
 			}
 		}
 	}
 	for _, name := range []string{"grant.note", "acceptance.note"} {
-		if err := remove(v.path(h.id, name)); err != nil {
+		if err := v.remove(v.path(h.id, name)); err != nil {
 			return err
 		}
 	}
-	os.Remove(v.path(h.id, "")) // stays where somebody put a file of theirs
+	v.disk.Remove(v.path(h.id, "")) // stays where somebody put a file of theirs
 	delete(v.grants, h.id)
 	delete(v.byKey, h.grant.Key)
 	return nil
@@ -434,11 +435,11 @@ func (v *vault) destroy(now time.Time, done func(h *held, k *kept) error) error 
 
 func (v *vault) destroyOne(h *held, k *kept, now time.Time) error {
 	key := v.keyPath(h.id, k.Root)
-	if err := overwrite(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := overwrite(v.disk, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	// Also when it is gone already: that it is may not be on the disk yet.
-	if err := durable.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := v.disk.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := v.removeBlocks(h, k); err != nil {
@@ -450,8 +451,8 @@ func (v *vault) destroyOne(h *held, k *kept, now time.Time) error {
 
 // overwrite puts zeros in the place of a file's bytes. It is no promise on flash or journalled
 // disks, and costs nothing.
-func overwrite(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+func overwrite(disk durable.Disk, path string) error {
+	f, err := disk.Open(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,7 +18,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
-	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -108,18 +107,18 @@ func (h *Home) stepLocked(id, from, to string, change func(*Answer) error) error
 	}
 	record := h.file(a, "answer.json")
 	if next.open() {
-		if err := node.WriteJSON(record, &next); err != nil {
+		if err := node.WriteJSON(h.disk(), record, &next); err != nil {
 			return err
 		}
 		*a = next
 		return nil
 	}
 	*a = next
-	err := node.WriteJSON(record, a)
+	err := node.WriteJSON(h.disk(), record, a)
 	if err != nil {
 		// Read again after a restart, the old record would be sent.
 		err = errors.Join(fmt.Errorf("answer %s is %s, its record could not be written and is put aside: %w", id, to, err),
-			os.Rename(record, record+".old"))
+			h.disk().Rename(record, record+".old"))
 	}
 	return err
 }
@@ -224,7 +223,7 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 		ans.Decisions = append(ans.Decisions, grant.Decision{Request: r.ID, Camera: c, Span: grant.Span{From: consent.At(from), Until: consent.At(until)},
 			Release: true, FacesVisible: true, At: consent.At(h.peer.Now())})
 	}
-	if err := durable.MkdirAll(h.peer.State.Path("answers", ans.ID), 0o700); err != nil {
+	if err := h.disk().MkdirAll(h.peer.State.Path("answers", ans.ID), 0o700); err != nil {
 		return AnswerStatus{}, err
 	}
 	for _, d := range ans.Decisions {
@@ -235,9 +234,12 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := node.WriteJSON(h.file(ans, "answer.json"), ans); err != nil {
+	if err := node.WriteJSON(h.disk(), h.file(ans, "answer.json"), ans); err != nil {
 		// The owner is told that nothing was approved, so nothing of it may be found later.
-		return AnswerStatus{}, errors.Join(err, os.RemoveAll(h.file(ans, "")))
+		if undo := h.disk().Remove(h.file(ans, "answer.json")); !errors.Is(undo, fs.ErrNotExist) {
+			err = errors.Join(err, undo)
+		}
+		return AnswerStatus{}, err
 	}
 	h.answers[ans.ID] = ans
 	h.poke()

@@ -11,6 +11,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -40,7 +41,7 @@ func (h *Home) put(t *testing.T, id, state string) {
 	if err := os.MkdirAll(h.file(a, ""), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := node.WriteJSON(h.file(a, "answer.json"), a); err != nil {
+	if err := node.WriteJSON(durable.Disk{}, h.file(a, "answer.json"), a); err != nil {
 		t.Fatal(err)
 	}
 	h.answers[id] = a

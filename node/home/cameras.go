@@ -159,7 +159,7 @@ func (h *Home) noCamera(name string) error {
 
 // saveCameras stores the list and tells the library. The caller holds h.mu.
 func (h *Home) saveCameras(ctx context.Context) error {
-	if err := node.WriteJSON(h.peer.State.Path("cameras.json"), h.cameras); err != nil {
+	if err := node.WriteJSON(h.disk(), h.peer.State.Path("cameras.json"), h.cameras); err != nil {
 		return err
 	}
 	if err := h.library.SetCameras(ctx, h.sources()); err != nil {

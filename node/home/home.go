@@ -71,14 +71,14 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 		return nil, fmt.Errorf("%s holds a node of role %s, not a home", dir, peer.State.Role())
 	}
 	for _, d := range []string{"inbox", "answers"} {
-		if err := durable.MkdirAll(peer.State.Path(d), 0o700); err != nil {
+		if err := h.disk().MkdirAll(peer.State.Path(d), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	if h.author, err = authorKey(peer.State.Path("keys", "author.key")); err != nil {
+	if h.author, err = authorKey(h.disk(), peer.State.Path("keys", "author.key")); err != nil {
 		return nil, err
 	}
-	if h.ledger, err = node.OpenCustody(peer.State.Path("ledger"), peer.Now); err != nil {
+	if h.ledger, err = node.OpenCustody(h.disk(), peer.State.Path("ledger"), peer.Now); err != nil {
 		return nil, err
 	}
 	if err = h.loadCameras(); err != nil {
@@ -109,6 +109,8 @@ func (h *Home) Close() error {
 	}
 	return errors.Join(append(errs, h.peer.Close())...)
 }
+
+func (h *Home) disk() durable.Disk { return h.peer.State.Disk() }
 
 // Peer is the part of the node that every role has.
 func (h *Home) Peer() *node.Peer { return h.peer }
@@ -172,14 +174,14 @@ func (h *Home) Commands() node.Commands {
 	return c
 }
 
-func authorKey(path string) (consent.Key, error) {
+func authorKey(disk durable.Disk, path string) (consent.Key, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		k, err := consent.GenerateKey(rand.Reader, "author")
 		if err != nil {
 			return consent.Key{}, err
 		}
-		return k, durable.WriteFile(path, []byte(k.Encode()+"\n"), 0o600)
+		return k, disk.WriteFile(path, []byte(k.Encode()+"\n"), 0o600)
 	}
 	if err != nil {
 		return consent.Key{}, err

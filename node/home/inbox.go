@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -177,7 +176,7 @@ func (h *Home) hides(r node.Request) string {
 func holdName(id consent.RequestID) string { return "request-" + string(id) }
 
 func (h *Home) saveItem(i *Item) error {
-	return node.WriteJSON(h.peer.State.Path("inbox", string(i.Request)+".json"), i)
+	return node.WriteJSON(h.disk(), h.peer.State.Path("inbox", string(i.Request)+".json"), i)
 }
 
 func (h *Home) loadInbox() error {
@@ -190,7 +189,7 @@ func (h *Home) loadInbox() error {
 		if err := node.ReadJSON(name, &i); err != nil {
 			// What matches is found again; a decision is kept with its answer.
 			h.peer.Log.Error("inbox item unreadable, set aside", "file", name, "err", err)
-			if err := os.Rename(name, name+".damaged"); err != nil {
+			if err := h.disk().Rename(name, name+".damaged"); err != nil {
 				return err
 			}
 			continue

@@ -19,7 +19,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/clip"
-	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/footage/library"
 	"github.com/porchlight-mesh/porchlight/footage/release"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -115,14 +114,14 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.file(&a, "grant.key"), []byte(key.Encode()+"\n"), 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, "grant.key"), []byte(key.Encode()+"\n"), 0o600); err != nil {
 		return err
 	}
 	later, err := age.GenerateX25519Identity()
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.file(&a, "reach.key"), []byte(later.String()+"\n"), 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, "reach.key"), []byte(later.String()+"\n"), 0o600); err != nil {
 		return err
 	}
 	author, err := h.author.Verifier().Public()
@@ -155,7 +154,7 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 			ManifestSHA256: hex.EncodeToString(sum[:]), Secret: secret})
 		releases = append(releases, rel)
 	}
-	if err := node.WriteJSON(h.file(&a, "secrets.json"), opens); err != nil {
+	if err := node.WriteJSON(h.disk(), h.file(&a, "secrets.json"), opens); err != nil {
 		return err
 	}
 	// The delay begins now that all work is done, and the grant is dated by its end: neither says
@@ -167,7 +166,7 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(h.file(&a, "grant.note"), note, 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, "grant.note"), note, 0o600); err != nil {
 		return err
 	}
 	return h.step(a.ID, "preparing", "waiting", func(a *Answer) error {
@@ -249,29 +248,26 @@ func (h *Home) prepareOne(ctx context.Context, a Answer, i int, d grant.Decision
 	if _, err := plain.Seek(0, io.SeekStart); err != nil {
 		return fail(err)
 	}
-	sealed, err := os.OpenFile(h.file(&a, fmt.Sprintf("%d.sealed", i)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	sealed, err := h.disk().Open(h.file(&a, fmt.Sprintf("%d.sealed", i)), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fail(err)
 	}
 	defer sealed.Close()
-	releaseKey, sums, err := release.Seal(ctx, sealed, plain)
+	releaseKey, sums, err := release.Seal(ctx, io.NewOffsetWriter(sealed, 0), plain)
 	if err != nil {
 		return fail(err)
 	}
 	if err := sealed.Sync(); err != nil {
 		return fail(err)
 	}
-	if err := durable.WriteFile(h.file(&a, fmt.Sprintf("%d.key", i)), []byte(string(releaseKey)+"\n"), 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, fmt.Sprintf("%d.key", i)), []byte(string(releaseKey)+"\n"), 0o600); err != nil {
 		return fail(err)
 	}
-	if _, err := sealed.Seek(0, io.SeekStart); err != nil {
-		return fail(err)
-	}
-	dag, err := release.BuildDAG(ctx, sealed, sums.SealedBytes)
+	dag, err := release.BuildDAG(ctx, io.NewSectionReader(sealed, 0, sums.SealedBytes), sums.SealedBytes)
 	if err != nil {
 		return fail(err)
 	}
-	if err := durable.WriteFile(h.file(&a, fmt.Sprintf("%d.nodes", i)), dag.Marshal(), 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, fmt.Sprintf("%d.nodes", i)), dag.Marshal(), 0o600); err != nil {
 		return fail(err)
 	}
 
@@ -296,7 +292,7 @@ func (h *Home) prepareOne(ctx context.Context, a Answer, i int, d grant.Decision
 	if err != nil {
 		return fail(err)
 	}
-	if err := durable.WriteFile(h.file(&a, fmt.Sprintf("%d.manifest", i)), note, 0o600); err != nil {
+	if err := h.disk().WriteFile(h.file(&a, fmt.Sprintf("%d.manifest", i)), note, 0o600); err != nil {
 		return fail(err)
 	}
 	return Release{Camera: d.Camera, Root: dag.Root.String(), Sealed: sums.SealedBytes, Blocks: dag.Blocks(), From: res.From, Until: res.Until},

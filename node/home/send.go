@@ -11,7 +11,6 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
-	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/footage/release"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
@@ -143,7 +142,7 @@ func (s *session) accepted(note []byte) error {
 	if acc.Grant != s.grantID || !acc.Terms.Equal(s.grant.Terms) {
 		return errors.New("the acceptance is for another grant or for other terms")
 	}
-	return errors.Join(durable.WriteFile(s.path("acceptance.note"), note, 0o600),
+	return errors.Join(s.disk().WriteFile(s.path("acceptance.note"), note, 0o600),
 		s.ledger.Note("requester", "terms accepted", string(s.grantID), "kept until "+s.grant.Terms.RetainUntil.Format(time.RFC3339)))
 }
 
@@ -165,7 +164,7 @@ func (s *session) received(root string, note []byte) error {
 	if m, err := grant.OpenManifest(manifest, s.grant.Key); err != nil || m.SealedSHA256 != rec.SealedSHA256 {
 		return errors.New("the receipt names other bytes than were sent")
 	}
-	if err := durable.WriteFile(s.path(fmt.Sprintf("%d.receipt", i)), note, 0o600); err != nil {
+	if err := s.disk().WriteFile(s.path(fmt.Sprintf("%d.receipt", i)), note, 0o600); err != nil {
 		return err
 	}
 	// The transfer may have taken hours.

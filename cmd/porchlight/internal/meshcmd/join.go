@@ -136,7 +136,7 @@ func storeCharter(dir string, chain charter.Chain, stewards []string) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	if err := node.WriteCharter(state.Path("charter"), chain); err != nil {
+	if err := node.WriteCharter(state.Disk(), state.Path("charter"), chain); err != nil {
 		return err
 	}
 	if len(stewards) == 0 {

@@ -83,7 +83,7 @@ func (a *app) extend(dir string, note []byte) (charter.Chain, error) {
 	if chain, err = node.ExtendCharter(chain, note); err != nil {
 		return nil, err
 	}
-	return chain, node.WriteCharter(dir, chain)
+	return chain, node.WriteCharter(durable.Disk{}, dir, chain)
 }
 
 // proposed is the answer where a version still lacks signatures.

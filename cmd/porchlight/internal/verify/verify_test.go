@@ -14,6 +14,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/custody"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/footage/release"
 	"github.com/porchlight-mesh/porchlight/node"
 )
@@ -63,7 +64,7 @@ func mesh(t *testing.T, name string, dock consent.Key) (dir string, a charter.Ag
 		t.Fatal(err)
 	}
 	dir = t.TempDir()
-	if err := node.WriteCharter(dir, chain); err != nil {
+	if err := node.WriteCharter(durable.Disk{}, dir, chain); err != nil {
 		t.Fatal(err)
 	}
 	return dir, a
