@@ -31,6 +31,9 @@ type Options struct {
 	Now  func() time.Time // the clock; nil is the machine's
 	Log  *slog.Logger     // nil discards
 	Disk durable.Disk     // what the node's own state is written through; the zero value is the machine's
+	// Network is what the node speaks over; the zero value is the machine's. In a simulated one it opens no control
+	// socket, which would be a system call that virtual time waits for: call its Commands.
+	Network host.Network
 }
 
 // A Peer is what every role has in common: the state folder, the charter, the dockets, the
@@ -53,6 +56,8 @@ type Peer struct {
 
 	ahead recent      // entries passed on before this node had what comes before them
 	pulls chan string // peers to catch up from
+
+	network host.Network
 
 	host   *host.Host // nil until Run
 	topic  *gossip.Topic
@@ -80,7 +85,7 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 		return nil, err
 	}
 	state.disk = opt.Disk
-	p := &Peer{State: state, Now: opt.Now, Log: opt.Log,
+	p := &Peer{State: state, Now: opt.Now, Log: opt.Log, network: opt.Network,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
 		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan string, 16)}
 	if p.Now == nil {
@@ -212,6 +217,17 @@ func (p *Peer) Addrs() []string {
 	return p.host.Addrs()
 }
 
+// Network is what the node speaks over.
+func (p *Peer) Network() host.Network { return p.network }
+
+// Control answers commands on the folder's socket until ctx ends.
+func (p *Peer) Control(ctx context.Context, c Commands) error {
+	if p.network.Simulated() {
+		return nil
+	}
+	return ServeControl(ctx, p.State.Path(), c)
+}
+
 // Host is the running node's host; nil before Start.
 func (p *Peer) Host() *host.Host { return p.host }
 
@@ -231,7 +247,7 @@ func (p *Peer) Start(ctx context.Context) error {
 		p.Log.Warn("cached peers unreadable", "err", err)
 	}
 	p.host, err = host.New(host.Config{Key: key, Listen: p.Config.Listen, Role: hostRoles[p.State.Role()],
-		MDNS: p.Config.MDNS, Stewards: p.Config.Stewards, Cached: cached, Log: p.Log})
+		MDNS: p.Config.MDNS, Stewards: p.Config.Stewards, Cached: cached, Log: p.Log, Network: p.network})
 	if err != nil {
 		return err
 	}

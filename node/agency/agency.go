@@ -36,7 +36,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
-	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
 // InitArgs describes a new agency.
@@ -161,7 +160,7 @@ func (a *Agency) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.peer.Run(ctx) })
-	g.Go(func() error { return node.ServeControl(ctx, a.peer.State.Path(), a.Commands()) })
+	g.Go(func() error { return a.peer.Control(ctx, a.Commands()) })
 	g.Go(func() error {
 		if s, _ := a.reply(ctx, struct{}{}); s.Problem != "" {
 			a.peer.Log.Warn("homes may not reach this agency", "problem", s.Problem, "hint", s.Hint)
@@ -392,7 +391,7 @@ func (a *Agency) reply(ctx context.Context, _ struct{}) (ReplyStatus, error) {
 	if a.peer.Host() == nil {
 		return s, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`")
 	}
-	reached, err := deliver.Probe(ctx, host.Network{}, s.Addrs)
+	reached, err := deliver.Probe(ctx, a.peer.Network(), s.Addrs)
 	s.Reached = append(s.Reached, reached...)
 	if err != nil {
 		s.Problem = err.Error()

@@ -131,7 +131,7 @@ func (h *Home) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.peer.Run(ctx) })
-	g.Go(func() error { return node.ServeControl(ctx, h.peer.State.Path(), h.Commands()) })
+	g.Go(func() error { return h.peer.Control(ctx, h.Commands()) })
 	g.Go(func() error { return h.look(ctx) })
 	g.Go(func() error { return h.answer(ctx) })
 	return errors.Join(g.Wait(), h.peer.Stop())

@@ -75,7 +75,7 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 		return err
 	}
 	s := &session{Home: h, answer: a.ID, grantID: a.Grant, grant: g, request: r, sent: make([]int64, len(g.Releases))}
-	err = deliver.Send(ctx, deliver.SendConfig{Key: key.Private(), Addrs: r.Body.Reply, Log: h.peer.Log}, offer,
+	err = deliver.Send(ctx, deliver.SendConfig{Key: key.Private(), Addrs: r.Body.Reply, Log: h.peer.Log, Network: h.peer.Network()}, offer,
 		deliver.Hooks{Accepted: s.accepted, Received: s.received, Progress: s.progress})
 	if err != nil {
 		for i, rel := range h.snapshot(a.ID).Releases {

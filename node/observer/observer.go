@@ -44,6 +44,6 @@ func (o *Observer) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return o.peer.Run(ctx) })
-	g.Go(func() error { return node.ServeControl(ctx, o.peer.State.Path(), o.Commands()) })
+	g.Go(func() error { return o.peer.Control(ctx, o.Commands()) })
 	return errors.Join(g.Wait(), o.peer.Stop())
 }
