@@ -280,7 +280,8 @@ func (ix *index) overlapping(ctx context.Context, camera CameraID, from, until t
 }
 
 func (ix *index) damaged(ctx context.Context) ([]Recording, error) {
-	rows, err := ix.db.QueryContext(ctx, `SELECT `+joined+` WHERE f.class = -1 AND d.hold = ''`)
+	rows, err := ix.db.QueryContext(ctx, `SELECT `+columns+`
+		FROM camera c CROSS JOIN file f ON f.camera = c.id AND f.class = -1 CROSS JOIN dir d ON d.id = f.dir WHERE d.hold = ''`)
 	if err != nil {
 		return nil, err
 	}

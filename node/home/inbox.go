@@ -352,16 +352,14 @@ func (h *Home) cameraList(ctx context.Context, _ struct{}) ([]CameraStatus, erro
 	if err != nil {
 		return nil, err
 	}
+	sums, err := h.library.Summaries(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := []CameraStatus{}
 	for _, c := range cameras {
-		s := CameraStatus{Camera: c}
-		recs, err := h.library.Overlapping(ctx, c.Name, time.Unix(0, 0), h.peer.Now().AddDate(1, 0, 0))
-		if err != nil {
-			s.Problem = err.Error()
-		}
-		if n := len(recs); n > 0 {
-			s.Recordings, s.First, s.Last = n, recs[0].Start, recs[n-1].End()
-		}
+		has := sums[c.Name]
+		s := CameraStatus{Camera: c, Recordings: has.Recordings, First: has.First, Last: has.Last}
 		bad := slices.DeleteFunc(slices.Clone(damaged), func(r library.Recording) bool { return r.Camera != c.Name })
 		if n := len(bad); n > 0 {
 			s.Problem = fmt.Sprintf("%d files cannot be read, such as %s: %s", n, filepath.Base(bad[0].Path), bad[0].Damaged)
