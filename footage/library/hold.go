@@ -50,7 +50,10 @@ type Protected struct {
 type Unprotected struct {
 	Recording Recording
 	Reason    string
+	OverQuota bool // there was no room for it within the quota
 }
+
+var errQuota = errors.New("the bytes that may be on hold are used up")
 
 // Hold is what stands under one name.
 type Hold struct {
@@ -99,7 +102,7 @@ func (l *Library) Protect(ctx context.Context, name string, until time.Time, rec
 			return done, err
 		}
 		refuse := func(err error) {
-			done.Unprotected = append(done.Unprotected, Unprotected{rec, err.Error()})
+			done.Unprotected = append(done.Unprotected, Unprotected{rec, err.Error(), errors.Is(err, errQuota)})
 		}
 		f, rel, ok := l.locate(rec.Path)
 		if !ok {
@@ -120,7 +123,7 @@ func (l *Library) Protect(ctx context.Context, name string, until time.Time, rec
 				return nil
 			}
 			if key.size > quota-done.Bytes {
-				return fmt.Errorf("the %d bytes that may be on hold are used up (%d are held, this one has %d)", quota, done.Bytes, key.size)
+				return fmt.Errorf("%w: of %d bytes %d are held, this one has %d", errQuota, quota, done.Bytes, key.size)
 			}
 			used[key] = key.size
 			done.Bytes += key.size
@@ -149,7 +152,7 @@ func (l *Library) Protect(ctx context.Context, name string, until time.Time, rec
 		kept := done.Held[:0]
 		for _, rec := range done.Held {
 			if f, _, _ := l.locate(rec.Path); lost[f] != nil {
-				done.Unprotected = append(done.Unprotected, Unprotected{rec, "held, but not known to survive a power cut: " + lost[f].Error()})
+				done.Unprotected = append(done.Unprotected, Unprotected{Recording: rec, Reason: "held, but not known to survive a power cut: " + lost[f].Error()})
 				continue
 			}
 			kept = append(kept, rec)

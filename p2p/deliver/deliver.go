@@ -178,7 +178,12 @@ const (
 	ClassAcceptance = "acceptance-refused"
 	ClassReceipt    = "receipt-refused"
 	ClassInternal   = "internal"
+	ClassNoRoom     = "no-room"   // the requester has no room now, and keeps what arrived
+	ClassTooLarge   = "too-large" // a release over what the requester takes
 )
+
+// ErrUnreachable is what Send returns, with the reasons, when no reply address answered.
+var ErrUnreachable = errors.New("deliver: no reply address answers")
 
 // Error is a refusal that crosses the wire.
 type Error struct {

@@ -45,7 +45,7 @@ func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 		return err
 	}
 	defer c.close()
-	failed := []error{errors.New("deliver: no reply address answers")}
+	failed := []error{ErrUnreachable}
 	for _, t := range targets {
 		conn, l, err := c.call(ctx, t, cfg.Timing.filled())
 		if err != nil {
