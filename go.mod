@@ -12,6 +12,7 @@ require (
 	github.com/ipfs/go-ipld-format v0.6.4 // links between the nodes of a DAG
 	github.com/libp2p/go-libp2p v0.51.0 // connects peers, encrypted and authenticated
 	github.com/libp2p/go-libp2p-pubsub v0.19.0 // spreads requests by gossip
+	github.com/marcopolo/simnet v0.0.7 // links in virtual time, for tests of whole neighbourhoods
 	github.com/multiformats/go-multiaddr v0.16.1 // addresses of peers
 	github.com/multiformats/go-multihash v0.2.3 // hashes inside content addresses
 	github.com/multiformats/go-multistream v0.6.1 // negotiates protocols on a stream

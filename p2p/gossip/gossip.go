@@ -152,11 +152,13 @@ func features(f pubsub.GossipSubFeature, p protocol.ID) bool {
 }
 
 // params gives a steward a high degree: homes behind NAT can only be reached through the connections they opened, and
-// a hub of ordinary degree would prune them out of the mesh, down to one announcement a second.
+// a hub of ordinary degree would prune them out of the mesh, down to one announcement a second. It therefore keeps
+// every home that wants to be in its mesh, as many as its host keeps connections: homes choose few stewards, so the
+// copies that each one gets stay few.
 func params(r host.Role) pubsub.GossipSubParams {
 	p := pubsub.DefaultGossipSubParams()
 	if r == host.Steward {
-		p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 24, 18, 48, 16, 8
+		p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 24, 18, 512, 16, 8
 	}
 	p.HistoryLength, p.HistoryGossip = 12, 6
 	p.MaxIHaveLength, p.MaxIHaveMessages = 16, 2

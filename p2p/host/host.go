@@ -262,6 +262,16 @@ func muxer(r Role) *yamux.Transport {
 	return &t
 }
 
+// IDOf is the peer id of a host with that key.
+func IDOf(key ed25519.PrivateKey) (string, error) {
+	k, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("host: key: %w", err)
+	}
+	id, err := peer.IDFromPrivateKey(k)
+	return id.String(), err
+}
+
 // ID is the host's peer id.
 func (h *Host) ID() string { return h.h.ID().String() }
 

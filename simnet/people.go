@@ -1,0 +1,189 @@
+package simnet
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/node/agency"
+	"github.com/porchlight-mesh/porchlight/node/home"
+)
+
+// diary writes a node's log into the story.
+type diary struct{ n *Node }
+
+func (d diary) Write(b []byte) (int, error) {
+	d.n.w.tell(d.n.Name, "| %s", strings.TrimSpace(string(b)))
+	return len(b), nil
+}
+
+// Police is the agency's node with an officer and a supervisor before it.
+type Police struct {
+	*Node
+	officer, supervisor consent.Key
+	enrolled            bool
+	cases               int
+}
+
+// Asks publishes a request for the hour before, around the corner, and returns its id and the moment. Each one is of a
+// case of its own.
+func (p *Police) Asks() (consent.RequestID, time.Time) {
+	w := p.w
+	w.t.Helper()
+	if !p.enrolled {
+		note, err := consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Det. Ruiz", Key: p.officer.Verifier(),
+			Expires: consent.At(w.Now().AddDate(1, 0, 0)), By: p.supervisor.Verifier(), Created: consent.At(w.Now())}, p.supervisor)
+		w.must(err)
+		p.do("agency.publish", agency.Entry{Note: string(note)}, nil)
+		p.enrolled = true
+	}
+	p.cases++
+	ring := geo.Circle(Corner, 250, 16)
+	area, err := json.Marshal(map[string]any{"type": "Polygon", "coordinates": [][]geo.Point{append(ring, ring[0])}})
+	w.must(err)
+	until := w.Now().Add(-time.Hour * time.Duration(p.cases)).Truncate(time.Minute)
+	var drafted agency.Drafted
+	p.do("agency.draft", agency.Draft{Case: fmt.Sprintf("EP-2026-%04d", p.cases), Offence: "220", Basis: "reasonable-suspicion",
+		IncidentAt: until.Add(-10 * time.Minute), IncidentLat: Corner.Lat, IncidentLon: Corner.Lon, Area: area, From: until.Add(-20 * time.Minute), Until: until,
+		Text: "The corner shop was broken into. We look for a person with a red jacket.", Contact: "Det. Ruiz, front desk",
+		RetentionDays: 90, Officer: p.officer.Verifier(), Supervisor: p.supervisor.Verifier()}, &drafted)
+	note := []byte(drafted.Text)
+	for _, k := range []consent.Key{p.officer, p.supervisor} {
+		note, err = consent.AddSignature(note, k)
+		w.must(err)
+	}
+	at := time.Now()
+	var published agency.Published
+	p.do("agency.publish", agency.Entry{Note: string(note)}, &published)
+	w.tell(p.Name, "asks: request %.12s, %d bytes", published.Request, len(note))
+	return published.Request, at
+}
+
+// Vault waits until the police hold that many releases in a state.
+func (p *Police) Vault(within time.Duration, count int, state string) (held []agency.Held) {
+	p.w.t.Helper()
+	p.w.Until(within, fmt.Sprintf("%d releases that are %s", count, state), func() bool {
+		p.do("agency.vault", struct{}{}, &held)
+		return len(slices.DeleteFunc(slices.Clone(held), func(h agency.Held) bool { return h.State != state })) == count
+	})
+	return held
+}
+
+// Owner is a home's node with its owner before it.
+type Owner struct{ *Node }
+
+// Films puts a minute of footage that begins at a time into a camera called door, which stands there and looks south,
+// and offers the camera where offered says so.
+func (o *Owner) Films(at geo.Point, from time.Time, offered bool) {
+	w := o.w
+	w.t.Helper()
+	folder := filepath.Join(o.dir, "recordings")
+	for i := range 3 {
+		start := from.Add(time.Duration(i) * 20 * time.Second).UTC()
+		cliptest.Recording(w.t, folder, start.Format("2006-01-02/15.04.05")+".mp4", 20)
+	}
+	o.do("home.cameras.add", home.CamerasAdd{Name: "door", Folder: folder, Lat: at.Lat, Lon: at.Lon, Facing: 180, Angle: 120, Range: 50}, nil)
+	if offered {
+		o.do("home.cameras.offer", home.CameraName{Name: "door"}, nil)
+	}
+	w.tell(o.Name, "has a camera with footage of %s", from.UTC().Format(time.RFC3339))
+}
+
+// Sees waits until a request is in the owner's inbox.
+func (o *Owner) Sees(within time.Duration, id consent.RequestID) (c home.Card) {
+	o.w.t.Helper()
+	o.w.Until(within, o.Name+" to see the request", func() bool {
+		return o.commands.Call(o.w.t.Context(), "home.show", home.RequestArg{Request: string(id)}, &c) == nil
+	})
+	return c
+}
+
+// Agrees approves the camera for the whole window of a request.
+func (o *Owner) Agrees(id consent.RequestID) {
+	o.w.t.Helper()
+	o.do("home.approve", home.Approve{Request: string(id), Cameras: []string{"door"}, FacesVisible: true, AddressShown: true}, nil)
+	o.w.tell(o.Name, "agrees to %.12s", id)
+}
+
+// Declines says no.
+func (o *Owner) Declines(id consent.RequestID) {
+	o.w.t.Helper()
+	o.do("home.decline", home.RequestArg{Request: string(id)}, nil)
+	o.w.tell(o.Name, "declines %.12s", id)
+}
+
+// LosesPower ends a node without a farewell: its link is dead before it stops. PowerReturns starts it again.
+func (n *Node) LosesPower() {
+	n.w.tell(n.Name, "loses power")
+	n.Link.Off()
+	n.Stop()
+}
+
+// PowerReturns undoes LosesPower.
+func (n *Node) PowerReturns() {
+	n.w.t.Helper()
+	n.w.tell(n.Name, "has power again")
+	n.Link.On()
+	n.Start()
+}
+
+// Splits parts the mesh: each group of nodes hears only itself; everybody else stays together.
+func (w *World) Splits(groups ...[]*Node) {
+	var sides [][]*Link
+	for _, g := range groups {
+		var side []*Link
+		for _, n := range g {
+			side = append(side, n.Link)
+		}
+		sides = append(sides, side)
+	}
+	w.tell("mesh", "splits into %d", len(groups)+1)
+	w.Split(sides...)
+}
+
+// Heals undoes Splits.
+func (w *World) Heals() {
+	w.tell("mesh", "heals")
+	w.Heal()
+}
+
+// Reach is how a request spread.
+type Reach struct {
+	Homes, Reached int
+	Took           []time.Duration // of those reached, shortest first
+}
+
+// Quantile is the time within which that share of the reached homes had the request.
+func (r Reach) Quantile(q float64) time.Duration {
+	if len(r.Took) == 0 {
+		return 0
+	}
+	return r.Took[min(int(math.Ceil(q*float64(len(r.Took))))-1, len(r.Took)-1)]
+}
+
+// Reach says which running homes show a request that was asked at a moment, and how long it took.
+func (w *World) Reach(id consent.RequestID, at time.Time) (r Reach) {
+	for _, h := range w.Homes {
+		if h.peer == nil {
+			continue
+		}
+		r.Homes++
+		if !h.Knows(id) {
+			continue
+		}
+		r.Reached++
+		if d, ok := h.ArrivedAfter(at); ok {
+			r.Took = append(r.Took, d)
+		}
+	}
+	slices.Sort(r.Took)
+	return r
+}

@@ -1,0 +1,92 @@
+package simnet
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// street is the network of a town: 20 to 60 ms one way.
+func street(seed uint64) Conditions {
+	return Conditions{Seed: seed, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
+}
+
+// story runs a world in virtual time.
+func story(t *testing.T, c Config, tell func(w *World)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := New(t, c)
+		w.Settle(time.Minute)
+		tell(w)
+	})
+}
+
+func (w *World) everyone(within, p99 time.Duration) {
+	w.t.Helper()
+	id, at := w.Police.Asks()
+	w.Settle(within)
+	r := w.Reach(id, at)
+	w.t.Logf("%d of %d homes, p50 %v, p99 %v, max %v", r.Reached, r.Homes, r.Quantile(0.5), r.Quantile(0.99), r.Quantile(1))
+	if r.Reached < r.Homes {
+		w.fail("%d of %d homes have the request after %v", r.Reached, r.Homes, within)
+	}
+	if p99 > 0 && r.Quantile(0.99) > p99 {
+		w.fail("p99 is %v, over %v", r.Quantile(0.99), p99)
+	}
+}
+
+func TestFiftyHomesHearWithinAQuarterOfASecond(t *testing.T) {
+	story(t, Config{Homes: 50, Conditions: street(1)}, func(w *World) { w.everyone(5*time.Second, 250*time.Millisecond) })
+}
+
+func TestHomesBehindNATHearAsFast(t *testing.T) {
+	story(t, Config{Homes: 200, Stewards: 10, NATShare: 0.9, Conditions: street(2)}, func(w *World) { w.everyone(5*time.Second, 300*time.Millisecond) })
+}
+
+func TestLossDelaysAndLosesNothing(t *testing.T) {
+	for _, row := range []struct {
+		loss   float64
+		within time.Duration
+	}{{0.05, 2 * time.Second}, {0.20, 10 * time.Second}} {
+		c := Config{Homes: 50, Conditions: street(3)}
+		c.Loss = row.loss
+		story(t, c, func(w *World) { w.everyone(row.within, 0) })
+	}
+}
+
+func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {
+	story(t, Config{Homes: 30, Stewards: 6, Conditions: street(4)}, func(w *World) {
+		var away []*Node
+		away = append(away, w.Stewards[:3]...)
+		for _, h := range w.Homes[:15] {
+			away = append(away, h.Node)
+		}
+		w.Homes[20].LosesPower()
+		w.Splits(away)
+		w.Settle(5 * time.Minute)
+		id, _ := w.Police.Asks()
+		w.Settle(5 * time.Minute)
+		if w.Homes[0].Knows(id) {
+			w.fail("the request crossed the split")
+		}
+		w.Heals()
+		w.Homes[20].PowerReturns()
+		healed := time.Now()
+		w.Until(10*time.Second, "all homes to have the request", func() bool { return w.Reach(id, healed).Reached == len(w.Homes) })
+		t.Logf("all have it %v after healing", time.Since(healed))
+	})
+}
+
+func TestOneOwnerAgreesAnotherSaysNothing(t *testing.T) {
+	story(t, Config{Homes: 4, Stewards: 2, Conditions: street(5)}, func(w *World) {
+		ada, ben := w.Homes[0], w.Homes[1]
+		id, _ := w.Police.Asks()
+		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
+		ada.Films(Corner, filmed, true)
+		ben.Films(Corner, filmed, true)
+		ada.Sees(time.Minute, id)
+		ben.Sees(time.Minute, id)
+		ada.Agrees(id)
+		w.Police.Vault(time.Minute, 1, "open")
+	})
+}

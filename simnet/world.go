@@ -1,0 +1,325 @@
+package simnet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/agency"
+	"github.com/porchlight-mesh/porchlight/node/home"
+	"github.com/porchlight-mesh/porchlight/node/observer"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
+)
+
+// Config is a neighbourhood. The zero value of everything but Homes works.
+type Config struct {
+	Conditions
+	Homes    int
+	Stewards int        // 5 if 0
+	NATShare float64    // of homes
+	Link     LinkConfig // of homes; its NAT is drawn by NATShare. Stewards and police have DefaultDown both ways and no NAT
+	Known    int        // stewards that each home keeps; 4 if 0
+	Records  string     // folder for what nodes keep, the test's own if empty
+}
+
+// World is a neighbourhood of whole nodes: one agency, stewards and homes, each with its folder, its docket copies and
+// its network, in one synctest bubble. What people do in it is told in the order of virtual time, and printed when a
+// story fails.
+type World struct {
+	*Net
+	Police   *Police
+	Stewards []*Node
+	Homes    []*Owner
+
+	t     testing.TB
+	cfg   Config
+	dir   string
+	shift time.Duration // from virtual time to the clocks of this world
+	chain charter.Chain
+
+	mu    sync.Mutex
+	told  []string
+	began time.Time
+}
+
+// Opening is what clocks show when a world begins, and Corner is the place that its police ask about. The town is
+// invented; its coordinates lie in the sea.
+var (
+	Opening = time.Date(2026, 11, 22, 20, 0, 0, 0, time.UTC)
+	Corner  = geo.Point{Lat: 44, Lon: -40}
+)
+
+// New builds the neighbourhood and starts its nodes, stewards first. It returns before they are connected: see Settle.
+// The test's cleanup stops everything; call New inside synctest.Test.
+func New(t testing.TB, cfg Config) *World {
+	t.Helper()
+	if cfg.Stewards == 0 {
+		cfg.Stewards = 5
+	}
+	if cfg.Known == 0 {
+		cfg.Known = 4
+	}
+	w := &World{Net: NewNet(cfg.Conditions), t: t, cfg: cfg, dir: cfg.Records, began: time.Now()}
+	w.shift = Opening.Sub(w.began)
+	if w.dir == "" {
+		w.dir = t.TempDir()
+	}
+	t.Cleanup(w.end)
+	signer, officer, supervisor := w.key("Ana"), w.key("Det.Ruiz"), w.key("Sgt.Stone")
+	card, err := agency.Init(filepath.Join(w.dir, "police"), agency.InitArgs{Name: "Elmford Police", Class: charter.LocalPolice,
+		Supervisors: []consent.VerifierKey{supervisor.Verifier()}, Jurisdiction: geo.Circle(Corner, 5000, 32), PolicyURL: "https://example.org/policy"})
+	w.must(err)
+	note, err := consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(w.Now()), Ends: consent.At(w.Now().AddDate(2, 0, 0)),
+		Signers: []charter.Signer{{Name: "Ana", Key: signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{charter.Agency(card)},
+		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, signer)
+	w.must(err)
+	w.chain, err = charter.Start(note)
+	w.must(err)
+
+	hub := LinkConfig{Up: DefaultDown}
+	for i := range cfg.Stewards {
+		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, hub)
+		w.Stewards = append(w.Stewards, n)
+	}
+	// Every steward's address is known before the first one runs, so that each lists all others.
+	for i, n := range w.Stewards {
+		n.stewards = slices.Delete(w.addrs(w.Stewards), i, i+1)
+		n.Start()
+	}
+	w.Police = &Police{Node: w.node("police", node.Agency, hub), officer: officer, supervisor: supervisor}
+	w.Police.stewards = w.addrs(w.Stewards)
+	w.Police.Start()
+	for i := range cfg.Homes {
+		link := cfg.Link
+		link.NAT = share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
+		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
+		for k := range min(cfg.Known, cfg.Stewards) {
+			// Neighbouring picks of one rotation are different stewards.
+			first := int(share(cfg.Seed, drawStewards, uint64(i)) * float64(cfg.Stewards))
+			o.stewards = append(o.stewards, w.Stewards[(first+k*max(1, cfg.Stewards/cfg.Known))%cfg.Stewards].addr())
+		}
+		o.stewards = slices.Compact(o.stewards)
+		w.Homes = append(w.Homes, o)
+		o.Start()
+	}
+	return w
+}
+
+// What worlds draw, beside what the network draws.
+const (
+	drawNAT uint64 = iota + 100
+	drawStewards
+)
+
+func (w *World) key(name string) consent.Key {
+	k, err := consent.GenerateKey(rand.Reader, name)
+	w.must(err)
+	return k
+}
+
+func (w *World) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.fail("%v", err)
+	}
+}
+
+// fail ends the story and prints what was told.
+func (w *World) fail(format string, args ...any) {
+	w.t.Helper()
+	w.mu.Lock()
+	story := strings.Join(w.told, "\n")
+	w.mu.Unlock()
+	w.t.Fatalf("%s\n\nWhat happened:\n%s", fmt.Sprintf(format, args...), story)
+}
+
+// tell adds a line to the story.
+func (w *World) tell(who, format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = append(w.told, fmt.Sprintf("%9.3f s  %-10s %s", time.Since(w.began).Seconds(), who, fmt.Sprintf(format, args...)))
+}
+
+// Now is what the clocks of this world show.
+func (w *World) Now() time.Time { return time.Now().Add(w.shift) }
+
+// Settle lets time pass.
+func (w *World) Settle(d time.Duration) { time.Sleep(d) }
+
+// Until waits for something to become true, in virtual time, and fails the story when it does not.
+func (w *World) Until(within time.Duration, what string, done func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(within); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.fail("waited %v in vain for %s", within, what)
+		}
+	}
+}
+
+func (w *World) addrs(nodes []*Node) (out []string) {
+	for _, n := range nodes {
+		out = append(out, n.addr())
+	}
+	return out
+}
+
+func (w *World) end() {
+	for _, h := range w.Homes {
+		h.Stop()
+	}
+	if w.Police != nil {
+		w.Police.Stop()
+	}
+	for _, s := range w.Stewards {
+		s.Stop()
+	}
+	w.Close()
+}
+
+// A Node is one whole node of the world.
+type Node struct {
+	Name string
+	Link *Link
+
+	w        *World
+	role     node.Role
+	dir      string
+	id       string // peer id
+	stewards []string
+
+	peer     *node.Peer // nil while it does not run
+	commands node.Commands
+	stop     func()
+
+	mu      sync.Mutex
+	arrived []time.Time // when requests came
+}
+
+const port = 4001
+
+// node makes a node's folder and link. It does not run yet.
+func (w *World) node(name string, role node.Role, link LinkConfig) *Node {
+	n := &Node{Name: name, Link: w.Join(name, link), w: w, role: role, dir: filepath.Join(w.dir, name)}
+	if _, err := node.RoleOf(n.dir); err != nil {
+		w.must(node.Create(n.dir, role))
+	}
+	w.must(node.WriteCharter(durable.Disk{}, filepath.Join(n.dir, "charter"), w.chain))
+	state, err := node.OpenState(n.dir)
+	w.must(err)
+	key, err := state.PeerKey()
+	w.must(errors.Join(err, state.Close()))
+	n.id, err = host.IDOf(key)
+	w.must(err)
+	return n
+}
+
+func (n *Node) listen() string { return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", n.Link.IP(), port) }
+func (n *Node) addr() string   { return n.listen() + "/p2p/" + n.id }
+
+// Start runs a node that does not run.
+func (n *Node) Start() {
+	w := n.w
+	w.t.Helper()
+	stewards, err := json.Marshal(append([]string{}, n.stewards...))
+	w.must(err)
+	config := fmt.Sprintf("version = 1\nlisten = [%q]\nmdns = false\nstewards = %s\n[home]\nanswer_delay = \"0s\"\n", n.listen(), stewards)
+	w.must(os.WriteFile(filepath.Join(n.dir, "config.toml"), []byte(config), 0o600))
+	opt := node.Options{Now: w.Now, Log: slog.New(slog.NewTextHandler(diary{n}, &slog.HandlerOptions{Level: slog.LevelInfo})), Network: n.Link.Network()}
+	ctx, cancel := context.WithCancel(context.Background())
+	var r interface {
+		Run(context.Context) error
+		Close() error
+		Peer() *node.Peer
+		Commands() node.Commands
+	}
+	switch n.role {
+	case node.Home:
+		r, err = home.Open(ctx, n.dir, opt)
+	case node.Agency:
+		r, err = agency.Open(ctx, n.dir, opt)
+	default:
+		r, err = observer.Open(ctx, n.dir, opt)
+	}
+	w.must(err)
+	n.peer, n.commands = r.Peer(), r.Commands()
+	wake := n.peer.Arrived
+	n.peer.Arrived = func() {
+		n.mu.Lock()
+		n.arrived = append(n.arrived, time.Now())
+		n.mu.Unlock()
+		if wake != nil {
+			wake()
+		}
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- errors.Join(r.Run(ctx), r.Close()) }()
+	n.stop = func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			w.t.Errorf("%s ended with: %v", n.Name, err)
+		}
+	}
+	w.tell(n.Name, "starts")
+}
+
+// Stop ends a node as its person would. A node that does not run stays so.
+func (n *Node) Stop() {
+	if n.stop == nil {
+		return
+	}
+	n.stop()
+	n.stop, n.peer = nil, nil
+	n.w.tell(n.Name, "stops")
+}
+
+// do runs a command that must succeed.
+func (n *Node) do(name string, args, result any) {
+	n.w.t.Helper()
+	if err := n.commands.Call(n.w.t.Context(), name, args, result); err != nil {
+		n.w.fail("%s: %s: %v", n.Name, name, err)
+	}
+}
+
+// Knows says whether the node shows a request.
+func (n *Node) Knows(id consent.RequestID) bool {
+	if n.peer == nil {
+		return false
+	}
+	_, err := n.peer.Request(string(id))
+	return err == nil
+}
+
+// Peers is the number of connected peers.
+func (n *Node) Peers() int {
+	if n.peer == nil || n.peer.Host() == nil {
+		return 0
+	}
+	return len(n.peer.Host().Peers())
+}
+
+// ArrivedAfter is how long after a moment the next request came; ok is false when none did.
+func (n *Node) ArrivedAfter(at time.Time) (d time.Duration, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, t := range n.arrived {
+		if !t.Before(at) {
+			return t.Sub(at), true
+		}
+	}
+	return 0, false
+}
