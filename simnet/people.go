@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
-	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
@@ -80,21 +78,15 @@ func (p *Police) Vault(within time.Duration, count int, state string) (held []ag
 // Owner is a home's node with its owner before it.
 type Owner struct{ *Node }
 
-// Films puts a minute of footage that begins at a time into a camera called door, which stands there and looks south,
-// and offers the camera where offered says so.
-func (o *Owner) Films(at geo.Point, from time.Time, offered bool) {
-	w := o.w
-	w.t.Helper()
-	folder := filepath.Join(o.dir, "recordings")
-	for i := range 3 {
-		start := from.Add(time.Duration(i) * 20 * time.Second).UTC()
-		cliptest.Recording(w.t, folder, start.Format("2006-01-02/15.04.05")+".mp4", 20)
-	}
+// Films gives the owner a camera called door, which stands there, looks south and records into a folder; the owner
+// offers it where offered says so.
+func (o *Owner) Films(folder string, at geo.Point, offered bool) {
+	o.w.t.Helper()
 	o.do("home.cameras.add", home.CamerasAdd{Name: "door", Folder: folder, Lat: at.Lat, Lon: at.Lon, Facing: 180, Angle: 120, Range: 50}, nil)
 	if offered {
 		o.do("home.cameras.offer", home.CameraName{Name: "door"}, nil)
 	}
-	w.tell(o.Name, "has a camera with footage of %s", from.UTC().Format(time.RFC3339))
+	o.w.tell(o.Name, "has a camera")
 }
 
 // Sees waits until a request is in the owner's inbox.

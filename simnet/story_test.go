@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
 )
 
 // street is the network of a town: 20 to 60 ms one way.
@@ -82,11 +84,21 @@ func TestOneOwnerAgreesAnotherSaysNothing(t *testing.T) {
 		ada, ben := w.Homes[0], w.Homes[1]
 		id, _ := w.Police.Asks()
 		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
-		ada.Films(Corner, filmed, true)
-		ben.Films(Corner, filmed, true)
+		ada.Films(minute(t, filmed), Corner, true)
+		ben.Films(minute(t, filmed), Corner, true)
 		ada.Sees(time.Minute, id)
 		ben.Sees(time.Minute, id)
 		ada.Agrees(id)
 		w.Police.Vault(time.Minute, 1, "open")
 	})
+}
+
+// minute makes a folder with a minute of footage from a time on.
+func minute(t *testing.T, from time.Time) string {
+	folder := t.TempDir()
+	for i := range 3 {
+		start := from.Add(time.Duration(i) * 20 * time.Second).UTC()
+		cliptest.Recording(t, folder, start.Format("2006-01-02/15.04.05")+".mp4", 20)
+	}
+	return folder
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
-	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
@@ -218,9 +217,9 @@ func (w *World) node(name string, role node.Role, link LinkConfig) *Node {
 	if _, err := node.RoleOf(n.dir); err != nil {
 		w.must(node.Create(n.dir, role))
 	}
-	w.must(node.WriteCharter(durable.Disk{}, filepath.Join(n.dir, "charter"), w.chain))
 	state, err := node.OpenState(n.dir)
 	w.must(err)
+	w.must(node.WriteCharter(state.Disk(), state.Path("charter"), w.chain))
 	key, err := state.PeerKey()
 	w.must(errors.Join(err, state.Close()))
 	n.id, err = host.IDOf(key)
