@@ -69,7 +69,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/footage/clip"
@@ -165,11 +167,14 @@ var ErrRebuilding = errors.New("the index of recordings was damaged and is being
 type Library struct {
 	cfg Config
 
-	polling sync.Mutex // held by whoever changes the index or the holds
+	polling  sync.Mutex   // held by whoever changes the index or the holds
+	changing atomic.Int32 // how many wait for polling to change the cameras
 
 	mu      sync.RWMutex // guards what follows
 	index   *index
 	folders []*folder // replaced as a whole, never changed in place
+	cameras []Camera  // that folders were made of
+	cut     func()    // ends the poll under way
 }
 
 // Open opens or makes the index. It reads no folder; the first polls do.
@@ -208,10 +213,22 @@ func (l *Library) Close() error {
 }
 
 // SetCameras replaces the cameras. Recordings of cameras that are gone, or whose folder, layout or
-// time zone changed, leave the index; their files and holds are not touched.
+// time zone changed, leave the index; their files and holds are not touched. A poll that is under way, which
+// may take minutes where there is much to read, is cut short; the next one goes on.
 func (l *Library) SetCameras(ctx context.Context, cameras []Camera) error {
+	l.mu.RLock()
+	same, cut := l.folders != nil && slices.Equal(cameras, l.cameras), l.cut
+	l.mu.RUnlock()
+	if same {
+		return nil
+	}
+	l.changing.Add(1)
+	if cut != nil {
+		cut()
+	}
 	l.polling.Lock()
 	defer l.polling.Unlock()
+	l.changing.Add(-1)
 	folders, err := arrange(cameras)
 	if err != nil {
 		return err
@@ -224,7 +241,7 @@ func (l *Library) SetCameras(ctx context.Context, cameras []Camera) error {
 		return err
 	}
 	l.mu.Lock()
-	l.folders = folders
+	l.folders, l.cameras = folders, slices.Clone(cameras)
 	l.mu.Unlock()
 	return nil
 }
@@ -324,7 +341,9 @@ type folder struct {
 	inner   map[string]bool // other cameras' folders below this one, relative
 
 	// What polls remember; guarded by Library.polling.
-	dirs map[string]*dirState // by path relative to the folder
+	dirs     map[string]*dirState // by path relative to the folder
+	polls    int
+	compared time.Time // when the index was last held against dirs, by the library's clock
 }
 
 type camera struct {
@@ -333,7 +352,7 @@ type camera struct {
 	row  int64 // its key in the index
 }
 
-func (f *folder) forget() { f.dirs = map[string]*dirState{} }
+func (f *folder) forget() { f.dirs, f.compared = map[string]*dirState{}, time.Time{} }
 
 var cameraIDForm = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,100}$`)
 

@@ -38,6 +38,7 @@ type dirState struct {
 	listed  time.Time // by the library's clock
 	subdirs []string
 	waiting map[string]*waiting
+	seen    int // number of the poll that last found it there
 }
 
 // waiting is a file that is not a recording yet.
@@ -54,24 +55,35 @@ type walk struct {
 	root   *os.Root
 	now    time.Time
 	report *Report
-	seen   map[string]bool
+	number int    // of this poll of the folder
 	reason string // the first thing that could not be read
 }
 
 // Poll looks through all folders once. A folder that is not there or fails is in the report; the
-// error is the context's or the index's.
-func (l *Library) Poll(ctx context.Context) (Report, error) {
+// error is the context's or the index's. A poll that SetCameras cut short reports what it came to.
+func (l *Library) Poll(asked context.Context) (Report, error) {
 	l.polling.Lock()
 	defer l.polling.Unlock()
+	ctx, cut := context.WithCancel(asked)
+	defer cut()
+	l.mu.Lock()
+	l.cut = cut
+	l.mu.Unlock()
+	if l.changing.Load() > 0 { // whoever waits looked for cut before it was there
+		cut()
+	}
 	if !l.index.there() {
 		l.cfg.Log.Warn("index of recordings was removed, making it anew", "index", l.cfg.Index)
-		if err := l.replaceIndex(ctx, false); err != nil {
+		if err := l.replaceIndex(asked, false); err != nil {
 			return Report{}, err
 		}
 	}
 	report, err := l.pollAll(ctx)
-	if l.recover(ctx, l.index, err) {
+	if l.recover(asked, l.index, err) {
 		report, err = l.pollAll(ctx)
+	}
+	if ctx.Err() != nil && asked.Err() == nil {
+		return report, nil
 	}
 	return report, err
 }
@@ -99,8 +111,9 @@ func (l *Library) pollFolder(ctx context.Context, f *folder, report *Report) (Fo
 		return state, nil
 	}
 	defer root.Close()
-	w := &walk{l: l, f: f, root: root, now: l.cfg.Now(), report: report, seen: map[string]bool{}}
-	if err := w.dir(ctx, ".", 0); err != nil {
+	f.polls++
+	w := &walk{l: l, f: f, root: root, now: l.cfg.Now(), report: report, number: f.polls}
+	if err := w.dir(ctx, root, ".", ".", 0); err != nil {
 		return state, err
 	}
 	if err := w.holds(ctx); err != nil {
@@ -141,7 +154,7 @@ func (w *walk) holds(ctx context.Context) error {
 		for _, turn := range turns {
 			inner := path.Join(dir, turn.Name())
 			if _, _, ok := inHold(inner); ok && turn.IsDir() {
-				if err := w.dir(ctx, inner, 0); err != nil {
+				if err := w.dir(ctx, w.root, inner, inner, 0); err != nil {
 					return err
 				}
 			}
@@ -155,9 +168,9 @@ func (w *walk) fail(rel string, err error) {
 	if w.reason == "" {
 		w.reason = fmt.Sprintf("%s cannot be read: %v", rel, err)
 	}
-	for dir := range w.f.dirs {
+	for dir, d := range w.f.dirs {
 		if below(dir, rel) {
-			w.seen[dir] = true
+			d.seen = w.number
 		}
 	}
 }
@@ -175,12 +188,13 @@ func (w *walk) list(rel string) ([]fs.DirEntry, error) {
 	return d.ReadDir(-1)
 }
 
-// dir visits a directory and those below it.
-func (w *walk) dir(ctx context.Context, rel string, depth int) error {
+// dir visits a directory and those below it. It is called name in the open directory in, so that looking
+// at one does not lead through all above it again.
+func (w *walk) dir(ctx context.Context, in *os.Root, name, rel string, depth int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	info, err := w.root.Lstat(filepath.FromSlash(rel))
+	info, err := in.Lstat(filepath.FromSlash(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -188,23 +202,35 @@ func (w *walk) dir(ctx context.Context, rel string, depth int) error {
 		w.fail(rel, err)
 		return nil
 	}
-	w.seen[rel] = true
 	state := w.f.dirs[rel]
+	if state != nil {
+		state.seen = w.number
+	}
 	if state == nil || !state.quiet(info, w.now) {
 		if state, err = w.listed(ctx, rel, info, state); err != nil || state == nil {
 			return err
 		}
+		state.seen = w.number
 		w.f.dirs[rel] = state
 	}
-	if depth == maxDepth {
+	if depth == maxDepth || len(state.subdirs) == 0 {
 		return nil
+	}
+	if name != "." {
+		if in, err = in.OpenRoot(filepath.FromSlash(name)); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) {
+				w.fail(rel, err)
+			}
+			return nil
+		}
+		defer in.Close()
 	}
 	for _, name := range state.subdirs {
 		sub := path.Join(rel, name)
 		if w.f.inner[sub] {
 			continue
 		}
-		if err := w.dir(ctx, sub, depth+1); err != nil {
+		if err := w.dir(ctx, in, name, sub, depth+1); err != nil {
 			return err
 		}
 	}
@@ -378,21 +404,29 @@ func date(rec *Recording, at *told, mtime time.Time) {
 	rec.ModTime = mtime
 }
 
-// forgetGone drops the directories that are in the index, or were seen before, and are no more.
+// forgetGone drops the directories that are in the index, or were seen before, and are no more. All that
+// the index has are compared at the first poll and then once an hour; polls know what they found themselves.
 func (w *walk) forgetGone(ctx context.Context) error {
-	for rel := range w.f.dirs {
-		if !w.seen[rel] {
-			delete(w.f.dirs, rel)
+	var gone []string
+	for rel, d := range w.f.dirs {
+		if d.seen != w.number {
+			gone = append(gone, rel)
 		}
 	}
-	dirs, err := w.l.index.dirs(ctx, w.f.path)
-	if err != nil {
-		return err
-	}
-	for _, rel := range dirs {
-		if w.seen[rel] {
-			continue
+	if w.f.compared.IsZero() || w.now.Sub(w.f.compared) >= listEvery || w.now.Before(w.f.compared) {
+		dirs, err := w.l.index.dirs(ctx, w.f.path)
+		if err != nil {
+			return err
 		}
+		for _, rel := range dirs {
+			if w.f.dirs[rel] == nil {
+				gone = append(gone, rel)
+			}
+		}
+		w.f.compared = w.now
+	}
+	for _, rel := range gone {
+		delete(w.f.dirs, rel)
 		// The walk may have stopped above it: only what the disk itself says is gone is gone.
 		info, err := w.root.Lstat(filepath.FromSlash(rel))
 		if err == nil && info.IsDir() && !w.f.inner[rel] {
@@ -400,10 +434,12 @@ func (w *walk) forgetGone(ctx context.Context) error {
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			w.fail(rel, err)
+			w.f.compared = time.Time{}
 			continue
 		}
 		n, err := w.l.index.dropDir(ctx, w.f.path, rel)
 		if err != nil {
+			w.f.compared = time.Time{}
 			return err
 		}
 		w.report.Removed += n
