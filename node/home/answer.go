@@ -35,9 +35,11 @@ type Answer struct {
 	Name      string            `json:"name,omitempty"`
 
 	State     string          `json:"state"` // preparing, waiting, sending, delivered, withdrawn, expired, failed
-	Problem   string          `json:"problem,omitempty"`
+	Reason    Reason          `json:"reason,omitempty"`  // why it stands still
+	Since     time.Time       `json:"since,omitzero"`    // when it came to stand still for that reason
+	Problem   string          `json:"problem,omitempty"` // the last attempt's error
 	NotBefore time.Time       `json:"not_before,omitzero"`
-	Attempts  int             `json:"attempts"`
+	Attempts  int             `json:"attempts"` // that failed, one after the other
 	Grant     consent.GrantID `json:"grant,omitempty"`
 	Releases  []Release       `json:"releases"`
 }
@@ -49,6 +51,7 @@ type Release struct {
 	Sealed  int64     `json:"sealed_bytes"`
 	Blocks  int64     `json:"blocks"`
 	Sent    int64     `json:"sent_blocks"`
+	Have    int64     `json:"have_blocks"` // what the requester said it has verified when it was last asked
 	From    time.Time `json:"from"`
 	Until   time.Time `json:"until"`
 	Receipt bool      `json:"receipt"`
@@ -80,9 +83,6 @@ func (a *Answer) left() (n int) {
 	}
 	return n
 }
-
-// errVoid marks what ends an answer for good: no later attempt mends it, and its owner decides anew.
-var errVoid = errors.New("not sent")
 
 // step is the one way in which an answer changes. It fails where the answer is no longer in the
 // state from, as when its owner took it back meanwhile. What lets an answer go on counts once it is
@@ -265,7 +265,7 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 		}
 		detail := "answer " + id
 		errs = append(errs, h.stepLocked(id, ans.State, "withdrawn", func(next *Answer) error {
-			next.Problem = ""
+			next.Problem, next.Reason, next.Since = "", "", time.Time{}
 			if n := next.left(); n > 0 {
 				next.Problem = fmt.Sprintf("%d of %d releases had left with their key before", n, len(next.Releases))
 				detail += ", " + next.Problem
@@ -360,17 +360,14 @@ func (h *Home) advance(ctx context.Context, id string) error {
 	a := h.snapshot(id)
 	r, err := h.peer.Request(string(a.Request))
 	if err == nil && !r.Live(h.peer.Now()) {
-		return h.step(id, a.State, "expired", func(a *Answer) error {
-			a.Problem = "the request ended before the answer was delivered"
-			return nil
-		})
+		return h.fail(id, because(RequestOver, errors.New(RequestOver.Words())))
 	}
 	why := h.barred(a.Agency)
 	if why == nil && err == nil {
 		why = h.mayAnswer(r)
 	}
 	if why != nil {
-		err = fmt.Errorf("%w: %w", errVoid, why)
+		err = because(NotAllowed, why)
 	}
 	switch {
 	case err != nil:
@@ -382,31 +379,79 @@ func (h *Home) advance(ctx context.Context, id string) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.answers[id]
-	if !now.open() {
-		return err
-	}
-	to := now.State
-	switch {
-	case errors.Is(err, errVoid):
-		to = "failed"
-	case to == "sending":
-		to = "waiting"
-	}
-	return errors.Join(err, h.stepLocked(id, now.State, to, func(a *Answer) error {
-		a.Attempts++
-		a.Problem = err.Error()
-		a.NotBefore = h.peer.Now().Add(backOff(a.Attempts)).UTC()
-		return nil
-	}))
+	return h.fail(id, err)
 }
 
-// backOff is how long to wait after the nth failure: 5 s doubled each time up to 15 minutes,
-// with up to half as much again at random.
+// fail records why an attempt came to nothing and when the next one is, or that there is none. It
+// returns cause, with what could not be recorded.
+func (h *Home) fail(id string, cause error) error {
+	reason, now := reasonOf(cause), h.peer.Now().UTC()
+	if reason == RecordingGone || reason == RecordingChanged {
+		h.wake() // the library looks at what is there now
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a := h.answers[id]
+	if !a.open() {
+		return cause
+	}
+	next := a.copy()
+	next.Attempts++
+	next.Problem = cause.Error()
+	next.NotBefore = now.Add(backOff(next.Attempts))
+	news := next.Reason != reason
+	if news {
+		next.Reason, next.Since = reason, now
+	}
+	if next.State == "sending" {
+		next.State = "waiting"
+	}
+	what := "paused"
+	if reason.Over() {
+		what = "stopped"
+		next.State = "failed"
+		if reason == RequestOver {
+			next.State = "expired"
+		}
+		return errors.Join(cause, h.stepLocked(id, a.State, next.State, func(a *Answer) error { *a = next; return nil }), h.noteLocked(a, what, reason))
+	}
+	// It lets nothing go on, so it counts also where the disk takes no record of it.
+	*a = next
+	err := node.WriteJSON(h.disk(), h.file(a, "answer.json"), a)
+	if news {
+		err = errors.Join(err, h.noteLocked(a, what, reason))
+	}
+	return errors.Join(cause, err)
+}
+
+func (h *Home) noteLocked(a *Answer, what string, reason Reason) error {
+	return h.ledger.Note("node", what, string(a.Request), fmt.Sprintf("answer %s: %s: %s", a.ID, reason, reason.Words()))
+}
+
+// goesOn ends what fail began: the answer got further than it had been. A disk that was full has room
+// again for what could not be written down then.
+func (h *Home) goesOn(a *Answer) error {
+	a.Attempts, a.Problem = 0, ""
+	reason, since := a.Reason, a.Since
+	a.Reason, a.Since = "", time.Time{}
+	if reason == "" {
+		return nil
+	}
+	detail := fmt.Sprintf("answer %s, after %s since %s", a.ID, reason, since.Format(time.RFC3339))
+	if reason == RecordingGone || reason == RecordingChanged {
+		detail += "; the clip is made of the recordings that are there now"
+	}
+	return h.ledger.Note("node", "goes on", string(a.Request), detail)
+}
+
+// backOff is how long to wait after the nth failure in a row: a second, then 5 s doubled each time up
+// to 15 minutes, with up to half as much again at random. What gets further begins anew, so that a line
+// that breaks often costs a second each time.
 func backOff(n int) time.Duration {
-	d := min(5*time.Second<<min(n-1, 10), 15*time.Minute)
+	d := time.Second
+	if n > 1 {
+		d = min(5*time.Second<<min(n-2, 10), 15*time.Minute)
+	}
 	return d + time.Duration(randomBelow(int64(d/2)))
 }
 
@@ -420,7 +465,7 @@ func (a *Answer) terms(r request.Request, made time.Time) grant.Terms {
 }
 
 func (a *Answer) status() AnswerStatus {
-	s := AnswerStatus{ID: a.ID, Request: string(a.Request), State: a.State, Problem: a.Problem, NotBefore: a.NotBefore,
+	s := AnswerStatus{ID: a.ID, Request: string(a.Request), State: a.State, Reason: a.Reason, Since: a.Since, Problem: a.Problem, NotBefore: a.NotBefore,
 		Attempts: a.Attempts, Grant: string(a.Grant), Releases: []ReleaseStatus{}}
 	for _, r := range a.Releases {
 		s.Releases = append(s.Releases, ReleaseStatus{Camera: r.Camera, From: r.From, Until: r.Until, Root: r.Root, SealedBytes: r.Sealed,

@@ -20,8 +20,10 @@ type Approve struct {
 type AnswerStatus struct {
 	ID        string          `json:"id"`
 	Request   string          `json:"request"`
-	State     string          `json:"state"` // preparing, waiting, sending, delivered, withdrawn, expired, failed
-	Problem   string          `json:"problem,omitempty"`
+	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	Reason    Reason          `json:"reason,omitempty"`  // why it stands still, or ended undelivered
+	Since     time.Time       `json:"since,omitzero"`    // since when it does for that reason
+	Problem   string          `json:"problem,omitempty"` // the last attempt's error
 	NotBefore time.Time       `json:"not_before,omitzero"`
 	Attempts  int             `json:"attempts"`
 	Grant     string          `json:"grant,omitempty"`

@@ -22,6 +22,7 @@ type Item struct {
 	Cameras []Matched         `json:"cameras"`
 	State   string            `json:"state"` // "new" or "declined"; shown as "approved" where an answer says so
 	Held    bool              `json:"held"`  // recordings are kept from roll-off until the request expires
+	Reason  string            `json:"reason,omitempty"` // why some recordings are not held: "hold-quota" or "hold-failed"
 	Problem string            `json:"problem,omitempty"`
 }
 
@@ -131,7 +132,7 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 	h.mu.Lock()
 	item := h.inbox[r.ID]
 	switch {
-	case len(found) == 0 && item == nil, item != nil && slices.Equal(item.Cameras, found) && (item.Held || len(found) == 0):
+	case len(found) == 0 && item == nil, item != nil && slices.Equal(item.Cameras, found) && (item.Held && item.Problem == "" || len(found) == 0):
 		h.mu.Unlock()
 		return nil
 	case len(found) == 0:
@@ -148,17 +149,32 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 	if fresh {
 		item = &Item{Request: r.ID, Arrived: h.peer.Now().UTC(), State: "new"}
 	}
-	item.Cameras, item.Held, item.Problem = found, err == nil, ""
+	before := *item
+	item.Cameras, item.Held, item.Reason, item.Problem = found, err == nil, "", ""
 	if err != nil {
-		item.Problem = "not kept from roll-off: " + err.Error()
+		item.Reason, item.Problem = "hold-failed", "not kept from roll-off: "+err.Error()
 	} else if n := len(kept.Unprotected); n > 0 {
+		item.Reason = "hold-failed"
+		if kept.Unprotected[0].OverQuota {
+			item.Reason = "hold-quota"
+		}
 		item.Problem = fmt.Sprintf("%d of %d recordings are not kept from roll-off: %s", n, len(recordings), kept.Unprotected[0].Reason)
 	}
 	h.inbox[r.ID] = item
 	if fresh {
 		h.peer.Log.Info("a request asks for footage of this home", "request", string(r.ID), "agency", r.Name)
+	} else if slices.Equal(before.Cameras, found) && before.Held == item.Held && before.Problem == item.Problem {
+		return nil // no better than before
 	}
-	return h.saveItem(item)
+	err = h.saveItem(item)
+	if before.Reason != item.Reason {
+		step, detail := "not all kept from roll-off", item.Reason
+		if item.Reason == "" {
+			step, detail = "all kept from roll-off", "after "+before.Reason
+		}
+		err = errors.Join(err, h.ledger.Note("node", step, string(r.ID), detail))
+	}
+	return err
 }
 
 // hides says why this home does not show a request, or "".

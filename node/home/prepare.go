@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -52,7 +53,7 @@ func (h *Home) cut(ctx context.Context, w io.Writer, camera library.CameraID, fr
 	}
 	inputs := make([]clip.Input, len(recs))
 	for i, r := range recs {
-		inputs[i] = clip.Input{Path: r.Path, Start: r.Start}
+		inputs[i] = r.Input()
 	}
 	res, err := clip.Cut(ctx, w, inputs, from, until, clip.Options{Slack: startSlack})
 	if errors.Is(err, clip.ErrNothing) {
@@ -142,6 +143,12 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 		s := originals{Camera: d.Camera}
 		rel, m, err := h.prepareOne(ctx, a, i, d, r, key, &s)
 		if err != nil {
+			// The next attempt begins anew; until then the room is somebody else's.
+			for n := range i + 1 {
+				if undo := h.disk().Remove(h.file(&a, fmt.Sprintf("%d.sealed", n))); !errors.Is(undo, fs.ErrNotExist) {
+					err = errors.Join(err, undo)
+				}
+			}
 			return err
 		}
 		opens.Releases = append(opens.Releases, s)
@@ -170,9 +177,8 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 		return err
 	}
 	return h.step(a.ID, "preparing", "waiting", func(a *Answer) error {
-		a.Releases, a.Grant = releases, grant.IDOf(note)
-		a.Problem, a.NotBefore = "", leaves
-		return nil
+		a.Releases, a.Grant, a.NotBefore = releases, grant.IDOf(note), leaves
+		return h.goesOn(a)
 	})
 }
 
@@ -316,19 +322,19 @@ func joined(gaps []clip.Gap, most int) []clip.Gap {
 	return gaps
 }
 
-// hashFile is the SHA-256 of an original, and says so when the file changed since it was indexed.
+// hashFile is the SHA-256 of an original, as long as the file is the one that was indexed.
 func hashFile(ctx context.Context, rec library.Recording) ([32]byte, error) {
-	f, err := os.Open(rec.Path)
+	f, err := rec.Input().Open()
 	if err != nil {
 		return [32]byte{}, err
 	}
 	defer f.Close()
-	sum, size, err := release.Measure(ctx, f)
+	sum, _, err := release.Measure(ctx, f)
+	if err == nil {
+		err = rec.Input().Check(f)
+	}
 	if err != nil {
 		return [32]byte{}, err
-	}
-	if size != rec.Size {
-		return [32]byte{}, fmt.Errorf("%s changed while the clip was prepared (%d bytes, indexed with %d)", rec.Path, size, rec.Size)
 	}
 	return consent.ParseHash(sum)
 }

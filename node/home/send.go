@@ -25,7 +25,7 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 	}
 	noteBytes, err := os.ReadFile(h.file(&a, "grant.note"))
 	if err != nil {
-		return err
+		return lost(err)
 	}
 	g, err := grant.OpenGrant(noteBytes)
 	if err != nil {
@@ -33,10 +33,10 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 	}
 	key, err := node.ReadKey(h.file(&a, "grant.key"))
 	if err != nil {
-		return err
+		return lost(err)
 	}
 	if !stored.open() || g.Request != r.ID || len(stored.Decisions) != len(g.Releases) || len(stored.Releases) != len(g.Releases) {
-		return fmt.Errorf("%w: the answer's record and its grant do not fit together", errVoid)
+		return because(RecordDamaged, errors.New(RecordDamaged.Words()))
 	}
 	if err := h.sameSources(stored, r); err != nil {
 		return err
@@ -45,16 +45,16 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 	for i, rel := range g.Releases {
 		manifest, err := os.ReadFile(h.file(&a, fmt.Sprintf("%d.manifest", i)))
 		if err != nil {
-			return err
+			return lost(err)
 		}
 		m, err := grant.OpenManifest(manifest, g.Key)
 		if err != nil {
 			return err
 		}
 		if m.CID != rel.CID || stored.Releases[i].Root != string(rel.CID) || !stored.Decisions[i].Allows(r.ID, stored.Releases[i].Camera, m.Asked) {
-			return fmt.Errorf("%w: release %s: no decision of the owner covers it", errVoid, rel.CID)
+			return because(RecordDamaged, fmt.Errorf("release %s: no decision of the owner covers it", rel.CID))
 		}
-		src, err := openSource(h.file(&a, fmt.Sprintf("%d", i)))
+		src, err := openSource(h.file(&a, fmt.Sprintf("%d", i)), rel.SealedBytes)
 		if err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 				err = errors.Join(err, h.ledger.Note("node", "blocks sent", rel.Root, fmt.Sprintf("%d of %d this time, then the path failed", n, rel.Blocks)))
 			}
 		}
-		return err
+		return broken(err)
 	}
 	if err := h.ledger.Note("node", "delivered", string(a.Grant), "to "+r.Name+", to be deleted by "+g.Terms.RetainUntil.Format(time.RFC3339)); err != nil {
 		return err
@@ -98,15 +98,15 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 // asks about, and is the one that the owner decided about.
 func (h *Home) sameSources(a Answer, r node.Request) error {
 	if len(a.Sources) != len(a.Decisions) {
-		return fmt.Errorf("%w: the answer's record does not say which cameras were meant; approve again", errVoid)
+		return because(RecordDamaged, errors.New("the answer's record does not say which cameras were meant; approve again"))
 	}
 	for i, d := range a.Decisions {
 		is, err := h.source(d.Camera, r.Body)
 		if err != nil {
-			return fmt.Errorf("%w: %w", errVoid, err)
+			return because(CameraChanged, err)
 		}
 		if is != a.Sources[i] {
-			return fmt.Errorf("%w: camera %s was changed after the owner's decision; approve again", errVoid, d.Camera)
+			return because(CameraChanged, fmt.Errorf("camera %s was changed after the owner's decision; approve again", d.Camera))
 		}
 	}
 	return nil
@@ -173,12 +173,12 @@ func (s *session) received(root string, note []byte) error {
 		return err
 	}
 	if err := s.mayAnswer(r); err != nil {
-		return fmt.Errorf("%w: %w", errVoid, err)
+		return because(NotAllowed, err)
 	}
 	return s.step(s.answer, "sending", "sending", func(a *Answer) error {
 		rel := &a.Releases[i]
 		rel.Receipt, rel.Key = true, true
-		return errors.Join(
+		return errors.Join(s.goesOn(a),
 			s.ledger.Note("node", "release sent", root, fmt.Sprintf("%d of %d blocks this time; the requester signed that it holds all of them", s.sent[i], rel.Blocks)),
 			s.ledger.Note("node", "release key given", root, "against the receipt"))
 	})
@@ -187,10 +187,33 @@ func (s *session) received(root string, note []byte) error {
 func (s *session) progress(root string, have, _ int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i, a := s.index(root), s.answers[s.answer]; i >= 0 && i < len(a.Releases) {
-		s.sent[i]++
-		a.Releases[i].Sent = max(a.Releases[i].Sent, have)
+	i, a := s.index(root), s.answers[s.answer]
+	if i < 0 || i >= len(a.Releases) {
+		return
 	}
+	rel := &a.Releases[i]
+	if had := have - 1; s.sent[i] == 0 && had != rel.Have {
+		further := had > rel.Have
+		if rel.Have = had; further { // the session before this one brought something
+			if err := errors.Join(s.goesOn(a), node.WriteJSON(s.disk(), s.file(a, "answer.json"), a)); err != nil {
+				s.peer.Log.Error("answer's record not written", "answer", a.ID, "err", err)
+			}
+		}
+	}
+	s.sent[i]++
+	rel.Sent = max(rel.Sent, have)
+}
+
+// broken gives a session's error its reason where only the place it came from says it.
+func broken(err error) error {
+	var word *deliver.Error
+	switch {
+	case errors.Is(err, release.ErrDamaged), errors.Is(err, release.ErrTruncated):
+		return because(CopyDamaged, err)
+	case errors.As(err, &word), reasonOf(err) != Trouble:
+		return err
+	}
+	return because(ConnectionLost, err)
 }
 
 // source reads a prepared release's blocks.
@@ -199,17 +222,25 @@ type source struct {
 	file *os.File
 }
 
-func openSource(base string) (*source, error) {
+func openSource(base string, size int64) (*source, error) {
 	nodes, err := os.ReadFile(base + ".nodes")
 	if err != nil {
-		return nil, err
+		return nil, lost(err)
 	}
 	dag, err := release.Load(nodes)
 	if err != nil {
-		return nil, fmt.Errorf("%s.nodes: %w", base, err)
+		return nil, because(CopyDamaged, fmt.Errorf("%s.nodes: %w", base, err))
 	}
 	f, err := os.Open(base + ".sealed")
 	if err != nil {
+		return nil, lost(err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != size {
+		err = because(CopyDamaged, fmt.Errorf("%s.sealed has %d bytes, it was made with %d", base, info.Size(), size))
+	}
+	if err != nil {
+		f.Close()
 		return nil, err
 	}
 	return &source{dag: dag, file: f}, nil
