@@ -34,7 +34,7 @@ type Answer struct {
 	Identity  string            `json:"identity"`
 	Name      string            `json:"name,omitempty"`
 
-	State     string          `json:"state"` // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed
 	Reason    Reason          `json:"reason,omitempty"`  // why it stands still
 	Since     time.Time       `json:"since,omitzero"`    // when it came to stand still for that reason
 	Problem   string          `json:"problem,omitempty"` // the last attempt's error
@@ -397,7 +397,7 @@ func (h *Home) fail(id string, cause error) error {
 	}
 	next := a.copy()
 	next.Attempts++
-	next.Problem = cause.Error()
+	next.Problem = strings.ReplaceAll(cause.Error(), "\n", "; ")
 	next.NotBefore = now.Add(backOff(next.Attempts))
 	news := next.Reason != reason
 	if news {
@@ -465,7 +465,7 @@ func (a *Answer) terms(r request.Request, made time.Time) grant.Terms {
 }
 
 func (a *Answer) status() AnswerStatus {
-	s := AnswerStatus{ID: a.ID, Request: string(a.Request), State: a.State, Reason: a.Reason, Since: a.Since, Problem: a.Problem, NotBefore: a.NotBefore,
+	s := AnswerStatus{ID: a.ID, Request: string(a.Request), Created: a.Created, State: a.State, Reason: a.Reason, Since: a.Since, Problem: a.Problem, NotBefore: a.NotBefore,
 		Attempts: a.Attempts, Grant: string(a.Grant), Releases: []ReleaseStatus{}}
 	for _, r := range a.Releases {
 		s.Releases = append(s.Releases, ReleaseStatus{Camera: r.Camera, From: r.From, Until: r.Until, Root: r.Root, SealedBytes: r.Sealed,

@@ -20,6 +20,7 @@ type Approve struct {
 type AnswerStatus struct {
 	ID        string          `json:"id"`
 	Request   string          `json:"request"`
+	Created   time.Time       `json:"created"`
 	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed
 	Reason    Reason          `json:"reason,omitempty"`  // why it stands still, or ended undelivered
 	Since     time.Time       `json:"since,omitzero"`    // since when it does for that reason

@@ -20,8 +20,8 @@ type Item struct {
 	Request consent.RequestID `json:"request"`
 	Arrived time.Time         `json:"arrived"`
 	Cameras []Matched         `json:"cameras"`
-	State   string            `json:"state"` // "new" or "declined"; shown as "approved" where an answer says so
-	Held    bool              `json:"held"`  // recordings are kept from roll-off until the request expires
+	State   string            `json:"state"`            // "new" or "declined"; shown as "approved" where an answer says so
+	Held    bool              `json:"held"`             // recordings are kept from roll-off until the request expires
 	Reason  string            `json:"reason,omitempty"` // why some recordings are not held: "hold-quota" or "hold-failed"
 	Problem string            `json:"problem,omitempty"`
 }

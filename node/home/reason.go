@@ -38,6 +38,12 @@ const (
 	RecordDamaged Reason = "record-damaged"
 )
 
+// Reasons lists all of them.
+func Reasons() []Reason {
+	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, RequesterBusy, RequesterFull, RequesterLimit,
+		RequesterTrouble, RequesterRefuses, Trouble, RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged}
+}
+
 // Over says whether the reason ends an answer.
 func (r Reason) Over() bool {
 	switch r {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -89,9 +91,25 @@ func (a *app) writeInbox(w io.Writer, cards []home.Card) error {
 	}
 	var rows [][]string
 	for _, c := range cards {
-		rows = append(rows, []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), c.State, cardEnd(c, a)})
+		rows = append(rows, []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), inboxState(c), cardEnd(c, a)})
 	}
 	return ui.Table(w, []string{"ID", "AGENCY", "OFFENCE", "WINDOW", "CAMERAS", "STATE", "EXPIRES"}, rows)
+}
+
+// inboxState says in a few words how far the request is: of an approved one, what the newest answer says.
+func inboxState(c home.Card) string {
+	s := c.State
+	if n := len(c.Answers); s == "approved" && n > 0 {
+		last := slices.MaxFunc(c.Answers, func(a, b home.AnswerStatus) int { return a.Created.Compare(b.Created) })
+		s += ", " + last.State
+		if last.Reason != "" && last.State != "sending" {
+			s += ": " + string(last.Reason)
+		}
+	}
+	if c.Reason != "" {
+		s += "; " + c.Reason
+	}
+	return s
 }
 
 func cameraNames(m []home.Matched) string {
@@ -119,7 +137,15 @@ func newShowCommand(a *app) *cobra.Command {
 		Long: `Shows the card of a request before you decide: who asks, on what basis, what became of the record of
 this agency, which of your cameras it concerns, and what would leave.
 
-Porchlight cannot tell a true case number from a false one. The contact on the card is the place to ask.`,
+Porchlight cannot tell a true case number from a false one. The contact on the card is the place to ask.
+
+An answer you approved is preparing (the clip is made), waiting (to leave, or for the next attempt),
+sending, delivered, withdrawn, expired or failed. One that stands still says why, since when and what
+mends it; --json has the name in brackets as "reason":
+
+` + reasons() + `
+What the requester has verified is not sent twice, and a new address of this home needs nothing. A
+requester that moved is found as long as one of the addresses in its request works.`,
 		Example: "  porchlight home show 3f9a0c17b2e4",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
@@ -130,6 +156,24 @@ Porchlight cannot tell a true case number from a false one. The contact on the c
 			return a.Show(c, func(w io.Writer) error { return a.writeCard(w, c) })
 		}),
 	}
+}
+
+// reasons lists why an answer can stand still.
+func reasons() string {
+	var b strings.Builder
+	for _, over := range []bool{false, true} {
+		head := "goes on by itself, until the request expires"
+		if over {
+			head = "is over; only approving anew sends anything"
+		}
+		fmt.Fprintf(&b, "  %s\n", head)
+		for _, r := range home.Reasons() {
+			if r.Over() == over {
+				fmt.Fprintf(&b, "    %-22s %s\n", r, r.Words())
+			}
+		}
+	}
+	return b.String()
 }
 
 func (a *app) writeCard(w io.Writer, c home.Card) error {
@@ -187,6 +231,12 @@ func basisText(basis string) string {
 func (a *app) writeAnswers(w io.Writer, answers []home.AnswerStatus) error {
 	for _, s := range answers {
 		fmt.Fprintf(w, "\nanswer %s: %s\n", ui.Short(s.ID), answerText(s, a))
+		if s.Reason != "" && s.State != "sending" {
+			if err := ui.Facts(w, "  why", fmt.Sprintf("%s (%s)", s.Reason.Words(), s.Reason), "  since", ui.When(s.Since, a.Now()),
+				"  next", nextText(s, a), "  way out", s.Reason.WayOut(), "  last error", ui.Clean(s.Problem)); err != nil {
+				return err
+			}
+		}
 		var rows [][]string
 		for _, r := range s.Releases {
 			rows = append(rows, []string{"  " + r.Camera, ui.Span(r.From, r.Until), ui.MB(r.SealedBytes),
@@ -203,16 +253,34 @@ func (a *app) writeAnswers(w io.Writer, answers []home.AnswerStatus) error {
 
 func answerText(s home.AnswerStatus, a *app) string {
 	t := s.State
-	if s.State == "waiting" && !s.NotBefore.IsZero() {
+	switch {
+	case s.Reason != "" && s.State != "sending":
+		t += ", " + s.Reason.Words()
+	case s.State == "waiting" && s.NotBefore.After(a.Now()):
 		t += ", leaves " + ui.Relative(s.NotBefore, a.Now()) + " at the earliest"
-	}
-	if s.Attempts > 1 {
-		t += fmt.Sprintf(", %d attempts", s.Attempts)
-	}
-	if s.Problem != "" {
+	case s.Problem != "":
 		t += ": " + s.Problem
 	}
 	return ui.Clean(t)
+}
+
+// nextText says when an answer that stands still is tried again; "" where it is over.
+func nextText(s home.AnswerStatus, a *app) string {
+	if s.Reason.Over() {
+		return ""
+	}
+	when := "now"
+	if s.NotBefore.After(a.Now()) {
+		when = ui.Relative(s.NotBefore, a.Now())
+	}
+	return fmt.Sprintf("tried again %s, after %s, until the request expires", when, times(s.Attempts))
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "one attempt"
+	}
+	return fmt.Sprintf("%d attempts", n)
 }
 
 func newDeclineCommand(a *app) *cobra.Command {
