@@ -17,12 +17,20 @@ type Options struct {
 // Gap is a span without footage inside a clip.
 type Gap struct{ From, Until time.Time }
 
+// Overlap is a span that two recordings both claim by more than Slack, as after a clock was set back. The clip
+// shows one of them there; what the other recorded is left out.
+type Overlap struct {
+	From, Until time.Time // UTC, inside the clip
+	Shown, Left int       // inputs, by index
+}
+
 // Result says what a clip holds.
 type Result struct {
 	From, Until   time.Time     // real time of the first frame, and of the end of the last; UTC
 	LeadIn        time.Duration // how much is shown before the asked time
 	Frames        int
 	Gaps          []Gap // longer than 1.5 frames, in order, UTC; not before From or after Until
+	Overlaps      []Overlap
 	Codec         string
 	Width, Height int
 	Inputs        []int // the inputs used, by index, in time order

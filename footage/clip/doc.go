@@ -32,7 +32,10 @@
 // Consecutive files become one track. A hole between them stays a hole of the same length: the last frame
 // before it is shown until the next one comes, and [Result.Gaps] names it when it is longer than 1.5
 // frames. Files that overlap give each moment once: the earlier file ends where the later one's first
-// keyframe begins, and a file that adds nothing is left out. Cameras change parameter sets between files;
+// keyframe begins, and a file that adds nothing is left out. When a recorder's clock was set back, what it had
+// recorded under the later times is real footage that no clip can show in its place: [Result.Overlaps]
+// names the spans that two files claim, with the file shown and the file left out, so that nobody takes
+// such a clip for all there is. Cameras change parameter sets between files;
 // each set gets its own sample entry. A change of codec or picture size needs two clips, and the
 // [MixError] names the files.
 //

@@ -2,6 +2,7 @@ package clip
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,7 +17,14 @@ type plan struct {
 	from, until time.Time
 	opts        Options
 	runs        []*run
+	overlaps    []overlap
 	frames      int
+}
+
+// overlap is an Overlap in the making.
+type overlap struct {
+	from, until time.Duration
+	shown, left int
 }
 
 // run is a stretch of frames of one file. Times are real ones, counted from the asked start.
@@ -140,6 +148,7 @@ func (p *plan) add(input int, m *Movie, info os.FileInfo) error {
 			zero -= hole
 			r.joined = true
 		case hole < 0 && zero+m.Duration <= before.end:
+			p.overlaps = append(p.overlaps, overlap{zero + m.at(samples[first].pts()), zero + m.Duration, before.input, input})
 			return nil
 		}
 	}
@@ -158,8 +167,13 @@ func (p *plan) add(input int, m *Movie, info os.FileInfo) error {
 	if r.start >= span {
 		return nil
 	}
+	if r.start <= 0 && !r.joined {
+		for _, before := range p.runs { // this file shows the asked start by itself
+			p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input, before.input})
+		}
+	}
 	if r.start <= 0 {
-		p.runs, p.frames = nil, 0 // this file shows the asked start by itself
+		p.runs, p.frames = nil, 0
 	}
 	p.giveWay(r)
 
@@ -207,6 +221,7 @@ func (p *plan) giveWay(r *run) {
 		if before.end <= r.start {
 			return
 		}
+		p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input, before.input})
 		keep := 0
 		for keep < len(before.samples) && before.when(before.samples[keep].pts()) < r.start {
 			keep++
@@ -271,6 +286,13 @@ func (p *plan) result() Result {
 			res.Inputs = append(res.Inputs, r.input)
 		}
 		res.AudioRemoved = res.AudioRemoved || r.movie.HasAudio
+	}
+	slices.SortStableFunc(p.overlaps, func(a, b overlap) int { return cmp.Compare(a.from, b.from) })
+	for _, o := range p.overlaps {
+		from, until := max(o.from, head.start), min(o.until, tail.end)
+		if slices.Contains(res.Inputs, o.shown) && from < until {
+			res.Overlaps = append(res.Overlaps, Overlap{p.real(from), p.real(until), o.shown, o.left})
+		}
 	}
 	return res
 }

@@ -12,7 +12,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,28 +24,33 @@ import (
 )
 
 // indexVersion stands in the file's user_version; any other is a cache to be made anew.
-const indexVersion = 1
+const indexVersion = 2
 
-// A recording is in table file; what cannot be read as a movie has class -1. Times are microseconds
-// since 1970. origin is StartFrom; flags has bit 0 for Ambiguous. Table class has every class that a
-// camera's recordings have or had.
+// A recording is in table file, which lies in the order in which it is asked for; what cannot be read as a
+// movie has class -1. Times are microseconds since 1970. flags has bit 0 for Ambiguous and above it the place of
+// StartFrom in origins. format is 0 when there is none. Table class has every class that a camera's
+// recordings have or had.
+//
+// No directory and no format ever gets the key of another, not even of one that is gone, so that readers may
+// remember what a key stands for.
 const schema = `
 CREATE TABLE folder (path TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE camera (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, config TEXT NOT NULL);
+CREATE TABLE camera (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, config TEXT NOT NULL);
 CREATE TABLE class (camera INTEGER NOT NULL, class INTEGER NOT NULL, PRIMARY KEY (camera, class)) WITHOUT ROWID;
-CREATE TABLE dir (id INTEGER PRIMARY KEY, folder TEXT NOT NULL, path TEXT NOT NULL, hold TEXT NOT NULL, UNIQUE (folder, path));
+CREATE TABLE dir (id INTEGER PRIMARY KEY AUTOINCREMENT, folder TEXT NOT NULL, path TEXT NOT NULL, hold TEXT NOT NULL, UNIQUE (folder, path));
+CREATE TABLE format (id INTEGER PRIMARY KEY AUTOINCREMENT, codec TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL, UNIQUE (codec, width, height));
 CREATE TABLE file (
-	dir INTEGER NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL,
-	camera INTEGER NOT NULL, class INTEGER NOT NULL, start INTEGER NOT NULL, duration INTEGER NOT NULL,
-	origin TEXT NOT NULL, flags INTEGER NOT NULL, codec TEXT NOT NULL, width INTEGER NOT NULL, height INTEGER NOT NULL,
+	camera INTEGER NOT NULL, class INTEGER NOT NULL, start INTEGER NOT NULL, dir INTEGER NOT NULL, name TEXT NOT NULL,
+	duration INTEGER NOT NULL, size INTEGER NOT NULL, mtime INTEGER NOT NULL, flags INTEGER NOT NULL, format INTEGER NOT NULL,
 	damaged TEXT NOT NULL,
-	PRIMARY KEY (dir, name)) WITHOUT ROWID;
-CREATE INDEX span ON file (camera, class, start);
-PRAGMA user_version = 1;`
+	PRIMARY KEY (camera, class, start, dir, name)) WITHOUT ROWID;
+CREATE INDEX place ON file (dir, name, size, mtime);
+PRAGMA user_version = 2;`
 
-const columns = `c.name, d.folder, d.path, d.hold, f.name, f.size, f.mtime, f.start, f.duration, f.origin, f.flags, f.codec, f.width, f.height, f.damaged `
+const columns = `f.camera, f.dir, f.name, f.size, f.mtime, f.start, f.duration, f.flags, f.format, f.damaged `
 
-const joined = columns + ` FROM file f JOIN dir d ON d.id = f.dir JOIN camera c ON c.id = f.camera `
+// origins are the values of Recording.StartFrom.
+var origins = [...]string{"", "path", "name", "mvhd", "mtime"}
 
 // index is the SQLite file. Reading goes on beside writing (WAL); writes are one at a time.
 type index struct {
@@ -55,7 +62,19 @@ type index struct {
 
 	mu      sync.RWMutex
 	cameras map[CameraID]int64 // keys in table camera
+	names   map[int64]CameraID
+	places  map[int64]directory // some of table dir
+	formats map[int64]Recording // some of table format: codec, width and height
 }
+
+// directory is a row of table dir.
+type directory struct {
+	path string // absolute, with a separator at its end
+	hold string
+}
+
+// maxDirs is how many directories an index remembers before it starts over.
+const maxDirs = 10_000
 
 // openIndex opens the index, or makes it anew if it is not there, corrupt or of another version.
 func openIndex(ctx context.Context, path string, log *slog.Logger) (*index, error) {
@@ -110,12 +129,11 @@ func tryIndex(ctx context.Context, path string) (_ *index, err error) {
 	} else if version != indexVersion {
 		return nil, errVersion
 	}
-	ix := &index{path: path, db: db, cameras: map[CameraID]int64{}}
+	ix := &index{path: path, db: db}
 	if ix.over, err = db.PrepareContext(ctx, `SELECT `+columns+`
-		FROM camera c CROSS JOIN class k ON k.camera = c.id
-		CROSS JOIN file f ON f.camera = c.id AND f.class = k.class AND f.start > ?2 - (1 << k.class) AND f.start < ?3
-		CROSS JOIN dir d ON d.id = f.dir
-		WHERE c.name = ?1 AND f.start + f.duration > ?2`); err != nil {
+		FROM json_each(?1) c CROSS JOIN class k ON k.camera = c.value
+		CROSS JOIN file f ON f.camera = k.camera AND f.class = k.class AND f.start > ?2 - (1 << 3 * k.class) AND f.start < ?3
+		WHERE f.start + f.duration > ?2`); err != nil {
 		return nil, err
 	}
 	if ix.info, err = os.Stat(path); err != nil {
@@ -169,7 +187,7 @@ func removeIndex(path string) error {
 }
 
 func (ix *index) loadCameras(ctx context.Context) error {
-	cameras := map[CameraID]int64{}
+	cameras, names := map[CameraID]int64{}, map[int64]CameraID{}
 	rows, err := ix.db.QueryContext(ctx, `SELECT id, name FROM camera`)
 	if err != nil {
 		return err
@@ -181,14 +199,14 @@ func (ix *index) loadCameras(ctx context.Context) error {
 		if err := rows.Scan(&id, &name); err != nil {
 			return err
 		}
-		cameras[CameraID(name)] = id
+		cameras[CameraID(name)], names[id] = id, CameraID(name)
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	ix.cameras = cameras
+	ix.cameras, ix.names = cameras, names
 	return nil
 }
 
@@ -203,7 +221,7 @@ func (ix *index) setCameras(ctx context.Context, folders []*folder) error {
 	want := map[string]string{}
 	for _, f := range folders {
 		for _, c := range f.cameras() {
-			want[string(c.ID)] = strings.Join([]string{c.Folder, c.Layout, c.FrigateName, c.zone.String()}, "\x00")
+			want[string(c.ID)] = strings.Join([]string{c.Folder, c.Layout, c.FrigateName, c.zone.String(), c.Pattern}, "\x00")
 		}
 	}
 	have := map[string]string{}
@@ -258,25 +276,42 @@ func (ix *index) setCameras(ctx context.Context, folders []*folder) error {
 	return nil
 }
 
-// class is the duration class of a length in microseconds: every length in class n is under 2^n.
-func class(duration int64) int { return bits.Len64(uint64(max(duration, 0))) }
+// class is the duration class of a length in microseconds: every length in class n is under 8^n.
+func class(duration int64) int { return (bits.Len64(uint64(max(duration, 0))) + 2) / 3 }
 
-func (ix *index) overlapping(ctx context.Context, camera CameraID, from, until time.Time) ([]Recording, error) {
+func (ix *index) overlapping(ctx context.Context, cameras []CameraID, from, until time.Time) ([]Recording, error) {
+	order := map[CameraID]int{}
+	var keys []byte
 	ix.mu.RLock()
-	_, known := ix.cameras[camera]
+	for i, c := range cameras {
+		key, known := ix.cameras[c]
+		if !known {
+			ix.mu.RUnlock()
+			return nil, fmt.Errorf("no camera %q is configured", c)
+		}
+		if _, twice := order[c]; !twice {
+			order[c] = i
+			keys = strconv.AppendInt(append(keys, ','), key, 10)
+		}
+	}
 	ix.mu.RUnlock()
-	if !known {
-		return nil, fmt.Errorf("no camera %q is configured", camera)
+	if len(keys) == 0 {
+		return nil, nil
 	}
-	rows, err := ix.over.QueryContext(ctx, string(camera), from.UnixMicro(), until.UnixMicro())
+	keys[0] = '['
+	rows, err := ix.over.QueryContext(ctx, string(append(keys, ']')), from.UnixMicro(), until.UnixMicro())
 	if err != nil {
 		return nil, err
 	}
-	recs, err := scan(nil, rows)
+	recs, err := ix.scan(ctx, rows)
 	if err != nil {
 		return nil, err
 	}
-	return once(recs), nil
+	recs = once(recs)
+	if len(order) > 1 {
+		sort.SliceStable(recs, func(i, j int) bool { return order[recs[i].Camera] < order[recs[j].Camera] })
+	}
+	return recs, nil
 }
 
 func (ix *index) damaged(ctx context.Context) ([]Recording, error) {
@@ -285,33 +320,104 @@ func (ix *index) damaged(ctx context.Context) ([]Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	recs, err := scan(nil, rows)
+	recs, err := ix.scan(ctx, rows)
 	sort.Slice(recs, func(i, j int) bool { return recs[i].Path < recs[j].Path })
 	return recs, err
 }
 
-// scan appends the recordings of a query for columns.
-func scan(recs []Recording, rows *sql.Rows) ([]Recording, error) {
+// scan reads the recordings of a query for columns. One whose directory left the index just then is left out.
+func (ix *index) scan(ctx context.Context, rows *sql.Rows) ([]Recording, error) {
 	defer rows.Close()
+	var recs []Recording
+	var keys [][3]int64 // camera, directory, format
+	// Scanning into any spares the detour over text that database/sql makes for numbers.
+	var camera, dir, name, size, mtime, start, duration, flags, format, damaged any
+	into := []any{&camera, &dir, &name, &size, &mtime, &start, &duration, &flags, &format, &damaged}
+	number := func(v any) int64 { n, _ := v.(int64); return n }
 	for rows.Next() {
-		var r Recording
-		var folder, dir, name string
-		var mtime, start, duration int64
-		var flags int
-		if err := rows.Scan(&r.Camera, &folder, &dir, &r.Hold, &name, &r.Size, &mtime, &start, &duration, &r.StartFrom, &flags,
-			&r.Codec, &r.Width, &r.Height, &r.Damaged); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return nil, err
 		}
-		r.Path = filepath.Join(folder, filepath.FromSlash(dir), name)
-		r.ModTime = time.UnixMicro(mtime).UTC()
-		if r.StartFrom != "" {
-			r.Start = time.UnixMicro(start).UTC()
+		r := Recording{Size: number(size), ModTime: time.UnixMicro(number(mtime)).UTC(),
+			Duration: time.Duration(number(duration)) * time.Microsecond, Ambiguous: number(flags)&1 != 0}
+		r.Path, _ = name.(string)
+		r.Damaged, _ = damaged.(string)
+		if from := number(flags) >> 1; from > 0 && from < int64(len(origins)) {
+			r.StartFrom, r.Start = origins[from], time.UnixMicro(number(start)).UTC()
 		}
-		r.Duration = time.Duration(duration) * time.Microsecond
-		r.Ambiguous = flags&1 != 0
-		recs = append(recs, r)
+		recs, keys = append(recs, r), append(keys, [3]int64{number(camera), number(dir), number(format)})
 	}
-	return recs, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	rows.Close()
+	kept := recs[:0]
+	for i, r := range recs {
+		d, err := ix.directory(ctx, keys[i][1])
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		f, err := ix.format(ctx, keys[i][2])
+		if err != nil {
+			return nil, err
+		}
+		r.Camera, r.Path, r.Hold = ix.name(keys[i][0]), d.path+r.Path, d.hold
+		r.Codec, r.Width, r.Height = f.Codec, f.Width, f.Height
+		kept = append(kept, r)
+	}
+	return kept, nil
+}
+
+func (ix *index) name(camera int64) CameraID {
+	ix.mu.RLock()
+	defer ix.mu.RUnlock()
+	return ix.names[camera]
+}
+
+// directory is what a key of table dir stands for.
+func (ix *index) directory(ctx context.Context, id int64) (directory, error) {
+	ix.mu.RLock()
+	d, ok := ix.places[id]
+	ix.mu.RUnlock()
+	if ok {
+		return d, nil
+	}
+	var folder, rel string
+	if err := ix.db.QueryRowContext(ctx, `SELECT folder, path, hold FROM dir WHERE id = ?`, id).Scan(&folder, &rel, &d.hold); err != nil {
+		return d, err
+	}
+	const separator = string(filepath.Separator)
+	d.path = strings.TrimSuffix(filepath.Join(folder, filepath.FromSlash(rel)), separator) + separator
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.places == nil || len(ix.places) >= maxDirs {
+		ix.places = map[int64]directory{}
+	}
+	ix.places[id] = d
+	return d, nil
+}
+
+// format is what a key of table format stands for.
+func (ix *index) format(ctx context.Context, id int64) (r Recording, err error) {
+	ix.mu.RLock()
+	r, ok := ix.formats[id]
+	ix.mu.RUnlock()
+	if ok || id == 0 {
+		return r, nil
+	}
+	if err := ix.db.QueryRowContext(ctx, `SELECT codec, width, height FROM format WHERE id = ?`, id).Scan(&r.Codec, &r.Width, &r.Height); err != nil {
+		return r, err
+	}
+	ix.mu.Lock()
+	defer ix.mu.Unlock()
+	if ix.formats == nil || len(ix.formats) >= maxDirs {
+		ix.formats = map[int64]Recording{}
+	}
+	ix.formats[id] = r
+	return r, nil
 }
 
 // once orders recordings by start and leaves one of each file, the held one if there is one.
@@ -415,21 +521,29 @@ func (ix *index) change(ctx context.Context, folder, dir, hold string, put []row
 }
 
 func (ix *index) put(ctx context.Context, tx *sql.Tx, dir int64, put []row) error {
-	stmt, err := tx.PrepareContext(ctx, `INSERT OR REPLACE INTO file VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)`)
+	drop, err := tx.PrepareContext(ctx, `DELETE FROM file WHERE dir = ? AND name = ?`)
+	if err != nil {
+		return err
+	}
+	defer drop.Close()
+	stmt, err := tx.PrepareContext(ctx, `INSERT INTO file (camera, class, start, dir, name, duration, size, mtime, flags, format, damaged) VALUES (?,?,?,?,?,?,?,?,?,?,?)`)
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
 	last, lastCamera := -1, int64(-1)
+	var like Recording // the format that was looked up last
+	format := int64(0)
 	for _, r := range put {
-		duration, start, flags, n := r.rec.Duration.Microseconds(), int64(0), 0, -1
-		if r.rec.StartFrom != "" {
+		duration, start, n := r.rec.Duration.Microseconds(), int64(0), -1
+		flags := slices.Index(origins[:], r.rec.StartFrom) << 1
+		if flags > 0 {
 			start = r.rec.Start.UnixMicro()
 		}
 		if r.rec.Ambiguous {
-			flags = 1
+			flags |= 1
 		}
-		if duration > 0 && r.rec.StartFrom != "" {
+		if duration > 0 && flags > 1 {
 			n = class(duration)
 			if n != last || r.camera != lastCamera {
 				if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO class VALUES (?, ?)`, r.camera, n); err != nil {
@@ -438,8 +552,20 @@ func (ix *index) put(ctx context.Context, tx *sql.Tx, dir int64, put []row) erro
 				last, lastCamera = n, r.camera
 			}
 		}
-		if _, err := stmt.ExecContext(ctx, dir, r.name, r.size, r.mtime, r.camera, n, start, duration, r.rec.StartFrom, flags,
-			r.rec.Codec, r.rec.Width, r.rec.Height, r.rec.Damaged); err != nil {
+		if is := (Recording{Codec: r.rec.Codec, Width: r.rec.Width, Height: r.rec.Height}); is != like {
+			if like, format = is, 0; is.Codec != "" {
+				if _, err := tx.ExecContext(ctx, `INSERT OR IGNORE INTO format (codec, width, height) VALUES (?, ?, ?)`, is.Codec, is.Width, is.Height); err != nil {
+					return err
+				}
+				if err := tx.QueryRowContext(ctx, `SELECT id FROM format WHERE codec = ? AND width = ? AND height = ?`, is.Codec, is.Width, is.Height).Scan(&format); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := drop.ExecContext(ctx, dir, r.name); err != nil {
+			return err
+		}
+		if _, err := stmt.ExecContext(ctx, r.camera, n, start, dir, r.name, duration, r.size, r.mtime, flags, format, r.rec.Damaged); err != nil {
 			return err
 		}
 	}
@@ -503,12 +629,12 @@ func (ix *index) empty(ctx context.Context, folder string) (bool, error) {
 // file is what the index has of one file, nil if nothing or of another content.
 func (ix *index) file(ctx context.Context, folder, rel string, info fs.FileInfo) (*Recording, error) {
 	dir, name := path.Split(rel)
-	rows, err := ix.db.QueryContext(ctx, `SELECT `+joined+` WHERE d.folder = ? AND d.path = ? AND f.name = ? AND f.size = ? AND f.mtime = ?`,
-		folder, path.Clean(dir), name, info.Size(), info.ModTime().UnixMicro())
+	rows, err := ix.db.QueryContext(ctx, `SELECT `+columns+` FROM file f JOIN dir d ON d.id = f.dir
+		WHERE d.folder = ? AND d.path = ? AND f.name = ? AND f.size = ? AND f.mtime = ?`, folder, path.Clean(dir), name, info.Size(), info.ModTime().UnixMicro())
 	if err != nil {
 		return nil, err
 	}
-	recs, err := scan(nil, rows)
+	recs, err := ix.scan(ctx, rows)
 	if err != nil || len(recs) == 0 {
 		return nil, err
 	}
@@ -531,8 +657,11 @@ func (ix *index) copyHeld(ctx context.Context, folder, hold string, linked [][2]
 		if err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT OR REPLACE INTO file
-			SELECT ?, name, size, mtime, camera, class, start, duration, origin, flags, codec, width, height, damaged
+		if _, err := tx.ExecContext(ctx, `DELETE FROM file WHERE dir = ? AND name = ?`, id, name); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO file (camera, class, start, dir, name, duration, size, mtime, flags, format, damaged)
+			SELECT camera, class, start, ?, name, duration, size, mtime, flags, format, damaged
 			FROM file WHERE dir = (SELECT id FROM dir WHERE folder = ? AND path = ?) AND name = ?`,
 			id, folder, path.Clean(from), name); err != nil {
 			return err

@@ -13,6 +13,7 @@ type told struct {
 	at        time.Time // UTC
 	from      string    // as Recording.StartFrom
 	ambiguous bool
+	or        time.Time // as stamp.Stamp.Or
 }
 
 // isVideo reports whether a file of this name is looked at.
@@ -36,8 +37,14 @@ func (f *folder) owner(rel string) (*camera, *told) {
 	if f.plain == nil {
 		return nil, nil
 	}
-	if s, ok := stamp.Name(rel, f.plain.zone); ok {
-		return f.plain, &told{at: s.At, from: "name", ambiguous: s.Ambiguous}
+	s, ok := stamp.Stamp{}, false
+	if p := f.plain.pattern; p != nil {
+		s, ok = p.Read(rel, f.plain.zone)
+	} else {
+		s, ok = stamp.Name(rel, f.plain.zone)
 	}
-	return f.plain, nil
+	if !ok {
+		return f.plain, nil
+	}
+	return f.plain, &told{at: s.At, from: "name", ambiguous: s.Ambiguous, or: s.Or}
 }

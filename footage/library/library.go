@@ -20,19 +20,26 @@
 //
 //   - "path": Frigate's `YYYY-MM-DD/HH/<camera>/MM.SS.mp4`, which is in UTC
 //   - "name": a date and time in the file's name, or in its name and folders, in the camera's time
-//     zone unless the name says which (package stamp has the forms)
+//     zone unless the name says which: by the camera's pattern if it has one, else by the forms that
+//     package stamp knows
 //   - "mvhd": the movie's creation time (ISO/IEC 14496-12, 8.2.2)
 //   - "mtime": the file's modification time less its length
 //
 // A start that local clocks showed twice or never is marked Ambiguous: it may be off by the change
-// of the clocks.
+// of the clocks. Of two moments it is the later when the file was written last within half an hour of the end
+// that it would then have, as by a recorder that is not copied; else the earlier.
+//
+// What a recorder's clock says is taken as it is. A clock that was set shows as a gap between recordings
+// when it was set forward, and as recordings that overlap when it was set back: package clip says what a
+// clip then shows, and names both.
 //
 // # The index
 //
 // The index is a SQLite file and a cache. Deleted, corrupt or of another version, it is made anew from
 // the folders by the next polls; a corrupt one is moved aside to `<index>.corrupt`. Every
-// recording has a duration class, the number of bits of its length in microseconds, so that one
-// bounded range of (camera, class, start) for each class finds every overlap.
+// recording has a duration class, which bounds its length, so that one bounded range of
+// (camera, class, start) for each class finds every overlap. A class spans a factor of eight: there are few
+// ranges to look into, and few rows in them that are too early.
 //
 // # Folders that are not there
 //
@@ -75,6 +82,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/footage/clip"
+	"github.com/porchlight-mesh/porchlight/footage/library/stamp"
 )
 
 // CameraID names a camera within one home.
@@ -96,6 +104,9 @@ type Camera struct {
 	FrigateName string
 	// TimeZone is the IANA name of the zone that names of files and folders are in; UTC if empty.
 	TimeZone string
+	// Pattern says how files are named, if not in a form that package stamp knows (see [stamp.Pattern]). With
+	// one, no other form is tried. It is not for Frigate's paths.
+	Pattern string
 }
 
 // Recording is one file.
@@ -165,7 +176,8 @@ var ErrRebuilding = errors.New("the index of recordings was damaged and is being
 
 // Library finds recordings and keeps them. Its methods may be called by several goroutines.
 type Library struct {
-	cfg Config
+	cfg   Config
+	probe func(io.ReaderAt, int64) (*clip.Movie, error) // clip.Probe
 
 	polling  sync.Mutex   // held by whoever changes the index or the holds
 	changing atomic.Int32 // how many wait for polling to change the cameras
@@ -195,7 +207,7 @@ func Open(ctx context.Context, cfg Config) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Library{cfg: cfg, index: ix}
+	l := &Library{cfg: cfg, probe: clip.Probe, index: ix}
 	if err := l.SetCameras(ctx, cfg.Cameras); err != nil {
 		ix.close()
 		return nil, err
@@ -267,28 +279,42 @@ func (l *Library) Run(ctx context.Context, every time.Duration) error {
 // start. A recording that is held is returned once, with its Path in the hold, so that roll-off
 // between the asking and the reading cannot take it away.
 func (l *Library) Overlapping(ctx context.Context, camera CameraID, from, until time.Time) ([]Recording, error) {
-	return l.ask(ctx, func(ix *index) ([]Recording, error) { return ix.overlapping(ctx, camera, from, until) })
+	return l.OverlappingAny(ctx, []CameraID{camera}, from, until)
+}
+
+// OverlappingAny is Overlapping for several cameras in one question, ordered by camera, as they are given,
+// and then by start.
+func (l *Library) OverlappingAny(ctx context.Context, cameras []CameraID, from, until time.Time) ([]Recording, error) {
+	var recs []Recording
+	return recs, l.ask(ctx, func(ix *index) (err error) {
+		recs, err = ix.overlapping(ctx, cameras, from, until)
+		return err
+	})
 }
 
 // Damaged returns the files that could not be read as movies, of all cameras, ordered by path. Their Start
 // is what path or name say, or zero; they have no duration, so Overlapping does not find them.
 func (l *Library) Damaged(ctx context.Context) ([]Recording, error) {
-	return l.ask(ctx, func(ix *index) ([]Recording, error) { return ix.damaged(ctx) })
+	var recs []Recording
+	return recs, l.ask(ctx, func(ix *index) (err error) {
+		recs, err = ix.damaged(ctx)
+		return err
+	})
 }
 
 // ask reads from the index beside whatever poll is under way.
-func (l *Library) ask(ctx context.Context, question func(*index) ([]Recording, error)) ([]Recording, error) {
+func (l *Library) ask(ctx context.Context, question func(*index) error) error {
 	l.mu.RLock()
 	ix := l.index
-	recs, err := question(ix)
+	err := question(ix)
 	l.mu.RUnlock()
 	if isCorrupt(err) {
 		l.polling.Lock()
 		defer l.polling.Unlock()
 		l.recover(ctx, ix, err)
-		return nil, ErrRebuilding
+		return ErrRebuilding
 	}
-	return recs, err
+	return err
 }
 
 // recover replaces an index that the error says is corrupt, and reports whether l.index is sound
@@ -348,8 +374,9 @@ type folder struct {
 
 type camera struct {
 	Camera
-	zone *time.Location
-	row  int64 // its key in the index
+	zone    *time.Location
+	pattern *stamp.Pattern // nil if there is none
+	row     int64          // its key in the index
 }
 
 func (f *folder) forget() { f.dirs, f.compared = map[string]*dirState{}, time.Time{} }
@@ -389,6 +416,14 @@ func arrange(cameras []Camera) ([]*folder, error) {
 			folders = append(folders, f)
 		}
 		cam := &camera{Camera: c, zone: zone}
+		if c.Pattern != "" {
+			if c.Layout == LayoutFrigate {
+				return nil, fmt.Errorf("camera %q: Frigate's paths need no pattern: leave it out, or make the layout plain", c.ID)
+			}
+			if cam.pattern, err = stamp.ParsePattern(c.Pattern); err != nil {
+				return nil, fmt.Errorf("camera %q: %w", c.ID, err)
+			}
+		}
 		switch c.Layout {
 		case LayoutPlain:
 			if f.plain != nil {

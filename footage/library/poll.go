@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/porchlight-mesh/porchlight/footage/clip"
 )
 
 const (
@@ -22,8 +22,13 @@ const (
 	hotFor = 2 * time.Hour
 	// listEvery is how often a quiet directory is listed all the same.
 	listEvery = time.Hour
-	// batch is how many files are read before the index is written.
+	// batch is how many files are read before the index is written: what a crash can cost.
 	batch = 500
+	// wroteWithin is how close to its end a file must have been written last for that to tell which of two
+	// hours of one name it is of.
+	wroteWithin = 30 * time.Minute
+	// listing is how many names of a directory are in hand at once.
+	listing = 1000
 	// longest is the most that one recording can last; a file that claims more is damaged, as it would
 	// be found for every span after it.
 	longest = 7 * 24 * time.Hour
@@ -243,13 +248,16 @@ func (d *dirState) quiet(info fs.FileInfo, now time.Time) bool {
 		d.listed.Sub(d.newest) > hotFor && now.Sub(d.listed) < listEvery && !now.Before(d.listed)
 }
 
-// listed lists a directory and brings the index up to it; nil if it could not be read.
+// listed lists a directory and brings the index up to it; nil if it could not be read. Of a directory it
+// has in hand what the index knows of it, and some names at a time. When ctx ends, what was read until
+// then is in the index.
 func (w *walk) listed(ctx context.Context, rel string, info fs.FileInfo, before *dirState) (*dirState, error) {
-	entries, err := w.list(rel)
+	d, err := w.root.Open(filepath.FromSlash(rel))
 	if err != nil {
 		w.fail(rel, err)
 		return nil, nil
 	}
+	defer d.Close()
 	known, err := w.l.index.known(ctx, w.f.path, rel)
 	if err != nil {
 		return nil, err
@@ -261,80 +269,98 @@ func (w *walk) listed(ctx context.Context, rel string, info fs.FileInfo, before 
 	state := &dirState{mtime: info.ModTime(), newest: info.ModTime(), listed: w.now, waiting: map[string]*waiting{}}
 	var put []row
 	flush := func(gone []string) error {
-		err := w.l.index.change(ctx, w.f.path, rel, hold, put, gone)
+		err := w.l.index.change(context.WithoutCancel(ctx), w.f.path, rel, hold, put, gone)
 		put = put[:0]
 		return err
 	}
-	for _, e := range entries {
-		name := e.Name()
-		if e.IsDir() {
-			if name != ours {
-				state.subdirs = append(state.subdirs, name)
+	for {
+		entries, err := d.ReadDir(listing)
+		for _, e := range entries {
+			if ctx.Err() != nil {
+				return nil, errors.Join(ctx.Err(), flush(nil))
 			}
-			continue
+			if e.IsDir() {
+				if e.Name() != ours {
+					state.subdirs = append(state.subdirs, e.Name())
+				}
+				continue
+			}
+			if r, ok := w.entry(e, rel, logical, known, before, state); ok {
+				if put = append(put, r); len(put) == batch {
+					if err := flush(nil); err != nil {
+						return nil, err
+					}
+				}
+			}
 		}
-		if !e.Type().IsRegular() || !isVideo(name) {
-			continue
-		}
-		cam, at := w.f.owner(path.Join(logical, name))
-		if cam == nil {
-			continue
-		}
-		info, err := e.Info()
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed since; known still has it
+		if errors.Is(err, io.EOF) {
+			break
 		}
 		if err != nil {
-			w.fail(path.Join(rel, name), err)
-			delete(known, name)
-			continue
-		}
-		if info.ModTime().After(state.newest) {
-			state.newest = info.ModTime()
-		}
-		now := knownFile{info.Size(), info.ModTime().UnixMicro()}
-		was, indexed := known[name]
-		delete(known, name)
-		if indexed && was == now {
-			continue
-		}
-		wait := (*waiting)(nil)
-		if before != nil {
-			wait = before.waiting[name]
-		}
-		if wait == nil || wait.size != now.size || wait.mtime != now.mtime {
-			state.waiting[name] = &waiting{size: now.size, mtime: now.mtime, since: w.now}
-			continue
-		}
-		rec, done := w.examine(path.Join(rel, name), wait)
-		if !done {
-			state.waiting[name] = wait
-			continue
-		}
-		rec.Camera = cam.ID
-		date(&rec, at, info.ModTime())
-		put = append(put, row{name: name, size: now.size, mtime: now.mtime, camera: cam.row, rec: rec})
-		if rec.Duration > 0 {
-			w.report.Added++
-		}
-		if rec.Damaged != "" {
-			w.report.Damaged++
-		}
-		if len(put) == batch {
-			if err := flush(nil); err != nil {
-				return nil, err
-			}
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
+			w.fail(rel, err)
+			return nil, flush(nil)
 		}
 	}
+	slices.Sort(state.subdirs)
 	var gone []string
 	for name := range known {
 		gone = append(gone, name)
 	}
 	w.report.Removed += len(gone)
 	return state, flush(gone)
+}
+
+// entry looks at one file of a directory: ok when the index is to have it anew. What it is done with leaves
+// known, and what is to be looked at again is in state.
+func (w *walk) entry(e fs.DirEntry, rel, logical string, known map[string]knownFile, before, state *dirState) (_ row, ok bool) {
+	name := e.Name()
+	if !e.Type().IsRegular() || !isVideo(name) {
+		return row{}, false
+	}
+	cam, at := w.f.owner(path.Join(logical, name))
+	if cam == nil {
+		return row{}, false
+	}
+	info, err := e.Info()
+	if errors.Is(err, fs.ErrNotExist) {
+		return row{}, false // removed since; known still has it
+	}
+	if err != nil {
+		w.fail(path.Join(rel, name), err)
+		delete(known, name)
+		return row{}, false
+	}
+	if info.ModTime().After(state.newest) {
+		state.newest = info.ModTime()
+	}
+	now := knownFile{info.Size(), info.ModTime().UnixMicro()}
+	was, indexed := known[name]
+	delete(known, name)
+	if indexed && was == now {
+		return row{}, false
+	}
+	wait := (*waiting)(nil)
+	if before != nil {
+		wait = before.waiting[name]
+	}
+	if wait == nil || wait.size != now.size || wait.mtime != now.mtime {
+		state.waiting[name] = &waiting{size: now.size, mtime: now.mtime, since: w.now}
+		return row{}, false
+	}
+	rec, done := w.examine(path.Join(rel, name), wait)
+	if !done {
+		state.waiting[name] = wait
+		return row{}, false
+	}
+	rec.Camera = cam.ID
+	date(&rec, at, info.ModTime())
+	if rec.Duration > 0 {
+		w.report.Added++
+	}
+	if rec.Damaged != "" {
+		w.report.Damaged++
+	}
+	return row{name: name, size: now.size, mtime: now.mtime, camera: cam.row, rec: rec}, true
 }
 
 // examine reads a file that has not changed since the last poll. done is false while there is hope
@@ -370,7 +396,7 @@ func (w *walk) probe(rel string, size int64, rec *Recording) error {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return errors.Join(errors.New("the file cannot be read"), err)
 	}
-	m, err := clip.Probe(f, size)
+	m, err := w.l.probe(f, size)
 	if err != nil {
 		return err
 	}
@@ -398,6 +424,9 @@ func date(rec *Recording, at *told, mtime time.Time) {
 	switch {
 	case at != nil:
 		rec.Start, rec.StartFrom, rec.Ambiguous = at.at, at.from, at.ambiguous
+		if wrote := mtime.Add(-rec.Duration).Sub(at.or).Abs(); !at.or.IsZero() && wrote < wroteWithin {
+			rec.Start = at.or.UTC()
+		}
 	case rec.StartFrom == "" && rec.Duration > 0:
 		rec.Start, rec.StartFrom = mtime.Add(-rec.Duration).UTC(), "mtime"
 	}

@@ -11,17 +11,17 @@ type Summary struct {
 	Recordings int       // as many as Overlapping would give over all time
 	First      time.Time // start of the earliest; zero if there is none
 	Last       time.Time // end of the one that ends last
+	From       string    // what the newest one's start is from, as Recording.StartFrom
 }
 
 // Summaries tells what the index has of each camera, without reading out every recording. A camera
 // without recordings is left out.
 func (l *Library) Summaries(ctx context.Context) (map[CameraID]Summary, error) {
 	var sums map[CameraID]Summary
-	_, err := l.ask(ctx, func(ix *index) (_ []Recording, err error) {
+	return sums, l.ask(ctx, func(ix *index) (err error) {
 		sums, err = ix.summaries(ctx)
-		return nil, err
+		return err
 	})
-	return sums, err
 }
 
 // The last to end began within the length of its class of the last to start.
@@ -29,7 +29,9 @@ const summaries = `SELECT c.name,
 	(SELECT count(*) FROM file f WHERE f.camera = k.camera AND f.class = k.class),
 	(SELECT min(f.start) FROM file f WHERE f.camera = k.camera AND f.class = k.class),
 	(SELECT max(f.start + f.duration) FROM file f WHERE f.camera = k.camera AND f.class = k.class AND f.start >
-		(SELECT max(g.start) FROM file g WHERE g.camera = k.camera AND g.class = k.class) - (1 << k.class))
+		(SELECT max(g.start) FROM file g WHERE g.camera = k.camera AND g.class = k.class) - (1 << 3 * k.class)),
+	(SELECT f.start FROM file f WHERE f.camera = k.camera AND f.class = k.class ORDER BY f.start DESC LIMIT 1),
+	(SELECT f.flags FROM file f WHERE f.camera = k.camera AND f.class = k.class ORDER BY f.start DESC LIMIT 1)
 	FROM class k JOIN camera c ON c.id = k.camera`
 
 func (ix *index) summaries(ctx context.Context) (map[CameraID]Summary, error) {
@@ -39,17 +41,21 @@ func (ix *index) summaries(ctx context.Context) (map[CameraID]Summary, error) {
 	}
 	defer rows.Close()
 	sums := map[CameraID]Summary{}
+	newest := map[CameraID]int64{}
 	for rows.Next() {
 		var camera CameraID
 		var count int
-		var first, last *int64 // of a class that no recording has any more there are none
-		if err := rows.Scan(&camera, &count, &first, &last); err != nil {
+		var first, last, begun, flags *int64 // of a class that no recording has any more there are none
+		if err := rows.Scan(&camera, &count, &first, &last, &begun, &flags); err != nil {
 			return nil, err
 		}
-		if count == 0 || first == nil || last == nil {
+		if count == 0 || first == nil || last == nil || begun == nil || flags == nil {
 			continue
 		}
 		s := sums[camera]
+		if s.From == "" || *begun > newest[camera] {
+			newest[camera], s.From = *begun, origins[*flags>>1]
+		}
 		if at := time.UnixMicro(*first).UTC(); s.Recordings == 0 || at.Before(s.First) {
 			s.First = at
 		}
