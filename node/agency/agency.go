@@ -21,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -190,9 +191,15 @@ func (a *Agency) expire() error {
 		a.peer.Log.Info("release key destroyed at its deadline", "release", k.Root)
 		return a.custody.Note("node", "release key destroyed", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
 	})
-	return errors.Join(err, a.vault.dropIdle(now, func(h *held) error {
-		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back")
+	return errors.Join(err, a.vault.dropExpired(now, func(h *held) error {
+		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back before it expired")
 	}))
+}
+
+// gaveWay is told of an incomplete release that was let go for another.
+func (a *Agency) gaveWay(h *held, k *kept) error {
+	a.peer.Log.Warn("an incomplete release gave way to another: the vault is full", "release", k.Root)
+	return a.custody.Note("node", "incomplete release dropped", k.Root, "grant "+string(h.id)+": the vault is full; its home sends it again")
 }
 
 // Commands is what the agency's CLI can ask of this node.
@@ -430,10 +437,42 @@ func (a *Agency) rotate() {
 	a.received = f
 }
 
-func (a *Agency) refused(note []byte, why error) {
+// refused remembers a refusal. A home that tries again and hears the same is not counted again.
+func (a *Agency) refused(id consent.GrantID, why error) {
+	level := slog.LevelInfo
+	if nameOf(why) != "" { // somebody here has to make room
+		level = slog.LevelWarn
+	}
+	a.peer.Log.Log(context.Background(), level, "delivery refused", "grant", string(id), "err", why)
 	reason := why.Error()
-	a.note(Received{At: a.peer.Now().UTC(), What: "refused", Reason: reason[:min(len(reason), 200)]})
-	a.peer.Log.Info("delivery refused", "err", why)
+	r := Received{At: a.peer.Now().UTC(), What: "refused", Grant: id, Name: nameOf(why), Reason: reason[:min(len(reason), 200)]}
+	a.mu.Lock()
+	for _, e := range slices.Backward(a.log) {
+		if e.Grant != id {
+			continue
+		}
+		if e.What == r.What && e.Name == r.Name && (e.Name != "" || e.Reason == r.Reason) {
+			a.mu.Unlock()
+			return
+		}
+		break
+	}
+	a.mu.Unlock()
+	a.note(r)
+}
+
+// nameOf names a refusal for want of room; "" for any other.
+func nameOf(why error) string {
+	var said *deliver.Error
+	switch {
+	case durable.NoRoom(why):
+		return "disk-full"
+	case errors.Is(why, errFull):
+		return "vault-full"
+	case errors.As(why, &said) && said.Class == deliver.ClassTooLarge:
+		return "release-too-large"
+	}
+	return ""
 }
 
 func (a *Agency) accepted(id consent.GrantID, g grant.Grant) {

@@ -294,31 +294,67 @@ func TestWhatNobodyComesBackForIsDropped(t *testing.T) {
 	half.send(half.begin(), 2)
 	whole.send(whole.begin(), 99)
 	ok(t, whole.complete())
-	d.now = d.now.Add(47 * time.Hour)
-	half.send(half.begin(), 3)
-	ok(t, d.agency.expire())
-	d.now = d.now.Add(2 * time.Hour)
+	// Nine days later the request still stands, and what arrived is worth keeping.
+	d.now = d.now.AddDate(0, 0, 9)
 	d.restart()
 	ok(t, d.agency.expire())
+	session := half.begin()
+	if n := session.Have(); n != 2 {
+		t.Errorf("after nine days %d blocks are there, want the 2 that came", n)
+	}
+	if s := silent.state(); s != "arriving" {
+		t.Errorf("the grant of which nothing came is %s before it expired", s)
+	}
+	d.now = d.now.AddDate(0, 0, 1)
+	ok(t, d.agency.expire())
 	if s, h, w := silent.state(), half.state(), whole.state(); s != "unknown" || h != "arriving" || w != "sealed" {
-		t.Errorf("states %s, %s, %s", s, h, w)
+		t.Errorf("states %s, %s, %s, want the one in a session and the complete one kept", s, h, w)
 	}
 	if _, err := os.Stat(filepath.Dir(silent.path(""))); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the folder of a dropped grant: %v", err)
 	}
-	session := half.begin() // keeps what it is bringing
-	d.now = d.now.Add(48 * time.Hour)
-	ok(t, d.agency.expire())
-	if half.state() != "arriving" {
-		t.Error("dropped during a session")
-	}
 	ok(t, session.Close())
 	ok(t, d.agency.expire())
-	if half.state() != "unknown" {
-		t.Error("a session that brought nothing keeps a grant")
+	if left, _ := filepath.Glob(half.path("*")); half.state() != "unknown" || len(left) > 0 {
+		t.Errorf("past its request's end the half is %s, with %v", half.state(), left)
 	}
-	silent.send(silent.begin(), 99) // home again after all
-	ok(t, silent.complete())
+	wants(t, half.offer(), "the request is over")
+}
+
+// A vault that is full lets go of the half that waited longest, and of none that waited less than two
+// days.
+func TestHalvesGiveWay(t *testing.T) {
+	d := newDesk(t)
+	d.agency.vault.limit = 7 << 20
+	old, young := d.answer(3<<20, nil), d.answer(3<<20, nil)
+	old.send(old.begin(), 3)
+	d.now = d.now.Add(47 * time.Hour)
+	young.send(young.begin(), 3)
+	next := d.answer(4<<20, nil)
+	err := next.offer()
+	wants(t, err, "the vault is full")
+	var said *deliver.Error
+	if !errors.As(err, &said) || said.Class != deliver.ClassNoRoom {
+		t.Errorf("the home is told %v, want %s", err, deliver.ClassNoRoom)
+	}
+	wants(t, next.offer(), "the vault is full")
+	if got := d.agency.log[len(d.agency.log)-1]; got.What != "refused" || got.Name != "vault-full" || got.Grant != grant.IDOf(next.note) || len(d.agency.log) != 3 {
+		t.Errorf("the agency remembers %+v", d.agency.log)
+	}
+	d.now = d.now.Add(time.Hour)
+	ok(t, next.offer())
+	next.send(next.begin(), 99)
+	ok(t, next.complete())
+	_, err = os.Stat(old.path(".part"))
+	if _, kept := os.Stat(young.path(".part")); !errors.Is(err, fs.ErrNotExist) || kept != nil {
+		t.Errorf("the older half: %v, the younger one: %v", err, kept)
+	}
+	d.agency.vault.limit = 70 << 20
+	if s := old.begin(); s.Have() != 0 {
+		t.Errorf("%d blocks of what gave way", s.Have())
+	} else {
+		ok(t, s.Close())
+	}
 }
 
 // A crash may keep the records of nodes and lose the leaves around them, or the other way round.

@@ -64,7 +64,8 @@ type Received struct {
 	Grant    consent.GrantID   `json:"grant,omitempty"`
 	Request  consent.RequestID `json:"request,omitempty"`
 	Releases int               `json:"releases"`
-	Reason   string            `json:"reason,omitempty"`
+	Name     string            `json:"name,omitempty"`   // of a refusal for want of room: "disk-full", "vault-full" or "release-too-large"
+	Reason   string            `json:"reason,omitempty"` // of a refusal
 }
 
 // Held is one line of "agency.vault": a release and where it is in its life.
@@ -72,7 +73,8 @@ type Held struct {
 	Release     string            `json:"release"` // root CID
 	Grant       consent.GrantID   `json:"grant"`
 	Request     consent.RequestID `json:"request"`
-	State       string            `json:"state"` // "arriving", "sealed", "open" (its key is here), "deleted"
+	State       string            `json:"state"`            // "arriving", "sealed", "open" (its key is here), "deleted"
+	Reason      string            `json:"reason,omitempty"` // why it stands still here: "disk-full" or "vault-full"
 	SealedBytes int64             `json:"sealed_bytes"`
 	Arrived     int64             `json:"arrived_bytes"`
 	From        time.Time         `json:"from,omitzero"` // of the clip

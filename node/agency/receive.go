@@ -31,9 +31,30 @@ type receiver struct{ *Agency }
 func (a receiver) Grant(_ context.Context, from ed25519.PublicKey, note []byte) ([]byte, []string, error) {
 	acceptance, roots, err := a.judge(from, note)
 	if err != nil {
-		a.refused(note, err)
+		err = noRoom(err)
+		a.refused(grant.IDOf(note), err)
 	}
 	return acceptance, roots, err
+}
+
+// noRoom gives the error of a full disk the class that the home is told.
+func noRoom(err error) error {
+	var said *deliver.Error
+	if durable.NoRoom(err) && !errors.As(err, &said) {
+		return &deliver.Error{Class: deliver.ClassNoRoom, Err: err}
+	}
+	return err
+}
+
+// taken looks at how a step of taking in a release ended: for want of room is remembered with the
+// release and shown to the agency's people, since only they can make some.
+func (a receiver) taken(h *held, root string, err error) error {
+	err = noRoom(err)
+	if name := nameOf(err); name != "" {
+		a.vault.standsStill(h, root, name)
+		a.refused(h.id, err)
+	}
+	return err
 }
 
 func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, error) {
@@ -77,10 +98,11 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 			return nil, nil, err
 		}
 		if rel.SealedBytes > limit {
-			return nil, nil, fmt.Errorf("a release of %d bytes, this agency takes at most %d", rel.SealedBytes, limit)
+			return nil, nil, &deliver.Error{Class: deliver.ClassTooLarge,
+				Err: fmt.Errorf("a release of %d bytes; max_release_mb in config.toml allows %d", rel.SealedBytes, limit)}
 		}
 	}
-	if err := a.vault.room(g); err != nil {
+	if err := a.vault.room(g, now, a.gaveWay); err != nil {
 		return nil, nil, err
 	}
 	key, err := a.receptionKey(r.Body.ReceptionKey)
@@ -135,10 +157,10 @@ func (a receiver) Manifest(_ context.Context, from ed25519.PublicKey, root strin
 	if m.CID != r.CID || m.SealedBytes != r.SealedBytes || m.Request != h.grant.Request {
 		return errors.New("manifest and grant describe different releases")
 	}
-	return a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
+	return a.taken(h, root, a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
 		k.manifest = &m
 		return a.vault.disk.WriteFile(a.vault.path(h.id, root+".manifest"), note, 0o600)
-	})
+	}))
 }
 
 // Begin opens the place where verified blocks go.
@@ -150,13 +172,15 @@ func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) 
 	if k.manifest == nil {
 		return nil, errors.New("no manifest")
 	}
-	if err := a.vault.begin(h, r); err != nil {
-		return nil, err
+	if err := a.vault.begin(h, r, a.peer.Now(), a.gaveWay); err != nil {
+		return nil, a.taken(h, root, err)
 	}
 	p, err := openPart(a.vault.disk, a.vault.path(h.id, root), r.SealedBytes)
 	if err != nil {
-		return nil, errors.Join(err, a.vault.end(h, root, false, a.peer.Now()))
+		return nil, a.taken(h, root, errors.Join(err, a.vault.end(h, root, false, a.peer.Now())))
 	}
+	a.vault.standsStill(h, root, "")
+	p.failed = func(err error) error { return a.taken(h, root, err) }
 	p.closed = func(wrote bool) error { return a.vault.end(h, root, wrote, a.peer.Now()) }
 	return p, nil
 }
@@ -175,7 +199,7 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 	}
 	if k.State == "arriving" {
 		if err := a.check(ctx, h, k, r); err != nil {
-			return nil, err
+			return nil, a.taken(h, root, err)
 		}
 	}
 	req, err := a.peer.Request(string(h.grant.Request))
@@ -205,7 +229,7 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 		}
 		return a.vault.disk.WriteFile(base+".receipt", receipt, 0o600)
 	})
-	return receipt, err
+	return receipt, a.taken(h, root, err)
 }
 
 // rename gives a file its final name, which it has already where a crash came before the record of it.
@@ -255,7 +279,7 @@ func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, ke
 	if k.State == "open" {
 		return nil // the home did not hear the confirmation
 	}
-	return a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
+	return a.taken(h, root, a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
 		if err := a.custody.Note("node", "release key received", root, "grant "+string(h.id)); err != nil {
 			return err
 		}
@@ -267,7 +291,7 @@ func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, ke
 		k.State, k.KeyFrom = "open", a.peer.Now().UTC()
 		a.peer.Log.Info("a clip arrived", "release", root, "request", string(h.grant.Request))
 		return nil
-	})
+	}))
 }
 
 func measure(ctx context.Context, path string) (string, int64, error) {
@@ -291,6 +315,7 @@ type part struct {
 	log    *durable.AppendFile
 	dirty  int64 // bytes written since the last sync
 	wrote  bool
+	failed func(error) error      // when set, what an error becomes
 	closed func(wrote bool) error // when set, told of the end
 }
 
@@ -370,6 +395,14 @@ func (p *part) Have() int64     { return p.have }
 func (p *part) Nodes() [][]byte { return p.nodes }
 
 func (p *part) Write(i int64, leaf bool, data []byte) error {
+	err := p.write(i, leaf, data)
+	if err != nil && p.failed != nil {
+		err = p.failed(err)
+	}
+	return err
+}
+
+func (p *part) write(i int64, leaf bool, data []byte) error {
 	if i != p.have {
 		return fmt.Errorf("block %d, want %d", i, p.have)
 	}
@@ -405,6 +438,9 @@ func (p *part) Close() error {
 	}
 	if p.closed != nil {
 		err = errors.Join(err, p.closed(p.wrote))
+	}
+	if err != nil && p.failed != nil {
+		err = p.failed(err)
 	}
 	return err
 }

@@ -33,8 +33,11 @@ import (
 //	vault/GRANT/ROOT.receipt         signed by the reception key
 //	keys/release/GRANT-ROOT.key      the release key, until its deadline
 //
-// Room is taken by what has arrived, and while a session sends a release by all of it. What stays
-// incomplete without a session for [idle] is dropped.
+// Room is taken by what has arrived, and while a session sends a release by all of it. What is
+// incomplete waits for its home as long as the grant stands, which is no longer than the request does.
+// Only where room is needed for another does it give way, the one first that waited longest, and none
+// before it waited for [idle]: a stranger who fills the vault with halves keeps nobody out for longer
+// than that, and pushes nobody out who comes back every day.
 type vault struct {
 	disk      durable.Disk
 	dir, keys string
@@ -45,7 +48,7 @@ type vault struct {
 	byKey  map[consent.VerifierKey]*held
 }
 
-// idle is how long an incomplete release waits for its home to come back.
+// idle is how long an incomplete release waits for its home before it gives way to another.
 const idle = 48 * time.Hour
 
 // maxGrants bounds the grants kept for one request.
@@ -71,8 +74,9 @@ type kept struct {
 	Deleted time.Time `json:"deleted,omitzero"`
 
 	manifest *grant.Manifest
-	arrived  int64 // bytes of the release on disk
-	session  bool  // one is sending it
+	arrived  int64  // bytes of the release on disk
+	session  bool   // one is sending it
+	reason   string // why the last session could not go on here: "disk-full", "vault-full", or ""
 }
 
 func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error) {
@@ -183,9 +187,55 @@ func (v *vault) bytes() (n int64) {
 	return n
 }
 
+// makeRoom lets go of incomplete releases until need more bytes fit, and refuses where that does not
+// help; then it lets go of nothing. The caller holds v.mu.
+func (v *vault) makeRoom(need int64, now time.Time, dropped func(*held, *kept) error) error {
+	type waiting struct {
+		h    *held
+		k    *kept
+		last time.Time
+	}
+	total := v.bytes() + need
+	if total <= v.limit {
+		return nil
+	}
+	var halves []waiting
+	could := int64(0)
+	for _, h := range v.grants {
+		for _, k := range h.releases {
+			if last := h.last(k); k.State == "arriving" && !k.session && k.arrived > 0 && now.Sub(last) >= idle {
+				halves = append(halves, waiting{h, k, last})
+				could += k.arrived
+			}
+		}
+	}
+	if total-could > v.limit {
+		return errFull
+	}
+	slices.SortFunc(halves, func(a, b waiting) int { return a.last.Compare(b.last) })
+	for _, w := range halves {
+		if total <= v.limit {
+			break
+		}
+		total -= w.k.arrived
+		if err := errors.Join(v.removeBlocks(w.h, w.k), dropped(w.h, w.k)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// last is when something came of a release.
+func (h *held) last(k *kept) time.Time {
+	if k.Touched.After(h.accepted) {
+		return k.Touched
+	}
+	return h.accepted
+}
+
 // room refuses a grant that there is no place for. The caller holds v.mu.
-func (v *vault) room(g grant.Grant) error {
-	total, same := v.bytes(), 0
+func (v *vault) room(g grant.Grant, now time.Time, dropped func(*held, *kept) error) error {
+	need, same := int64(0), 0
 	var empty *held // the longest-standing one of which nothing came
 	for _, h := range v.grants {
 		if h.grant.Request != g.Request {
@@ -197,14 +247,15 @@ func (v *vault) room(g grant.Grant) error {
 		}
 	}
 	for _, r := range g.Releases {
-		total += r.SealedBytes
+		need += r.SealedBytes
 	}
-	switch {
-	case total > v.limit:
-		return errFull
-	case same >= maxGrants && empty == nil:
+	if same >= maxGrants && empty == nil {
 		return fmt.Errorf("this request has %d answers, which is the most that are kept", same)
-	case same >= maxGrants:
+	}
+	if err := v.makeRoom(need, now, dropped); err != nil {
+		return err
+	}
+	if same >= maxGrants {
 		return v.drop(empty)
 	}
 	return nil
@@ -283,7 +334,7 @@ func (v *vault) save(h *held, k *kept) error {
 
 // Refusals that a home is told.
 var (
-	errFull = &deliver.Error{Class: "the vault is full; try again later"}
+	errFull = &deliver.Error{Class: deliver.ClassNoRoom, Err: errors.New("the vault is full: vault_mb in config.toml allows no more")}
 	errOver = &deliver.Error{Class: "this release is past its deadline"}
 )
 
@@ -296,7 +347,7 @@ func (h *held) over(k kept, now time.Time) error {
 }
 
 // begin takes room for a whole release while a session sends it.
-func (v *vault) begin(h *held, r grant.Release) error {
+func (v *vault) begin(h *held, r grant.Release, now time.Time, dropped func(*held, *kept) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := h.releases[string(r.CID)]
@@ -305,11 +356,20 @@ func (v *vault) begin(h *held, r grant.Release) error {
 		return errors.New("the grant was dropped meanwhile; send it again")
 	case k.session:
 		return &deliver.Error{Class: deliver.ClassBusy}
-	case v.bytes()-k.arrived+r.SealedBytes > v.limit:
-		return errFull
 	}
-	k.session = true
+	k.session = true // it does not give way to itself, and counts as a whole from here on
+	if err := v.makeRoom(0, now, dropped); err != nil {
+		k.session = false
+		return err
+	}
 	return nil
+}
+
+// standsStill remembers why a release could not be taken in; "" when it could.
+func (v *vault) standsStill(h *held, root, reason string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	h.releases[root].reason = reason
 }
 
 // end gives back the room of what did not arrive.
@@ -347,21 +407,17 @@ func (v *vault) remove(path string) error {
 	return nil
 }
 
-// dropIdle drops incomplete releases that no session brought anything of for [idle], and grants of
-// which nothing else is left. Their homes may send them again.
-func (v *vault) dropIdle(now time.Time, dropped func(*held) error) error {
+// dropExpired drops the incomplete releases of grants that stand no more, and such grants of which
+// nothing else is left.
+func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var errs []error
 	for _, h := range v.grants {
-		old := func(k *kept) bool {
-			last := h.accepted
-			if k.Touched.After(last) {
-				last = k.Touched
-			}
-			return now.Sub(last) >= idle
+		if now.Before(h.grant.Expires.Time) {
+			continue
 		}
-		if h.waits(old) {
+		if h.waits(func(*kept) bool { return true }) {
 			if err := v.drop(h); err != nil {
 				errs = append(errs, fmt.Errorf("incomplete grant %s: %w", h.id, err))
 				continue
@@ -370,7 +426,7 @@ func (v *vault) dropIdle(now time.Time, dropped func(*held) error) error {
 			continue
 		}
 		for _, k := range h.releases {
-			if k.State == "arriving" && !k.session && k.arrived > 0 && old(k) {
+			if k.State == "arriving" && !k.session && k.arrived > 0 {
 				errs = append(errs, v.removeBlocks(h, k))
 			}
 		}
@@ -470,7 +526,7 @@ func (v *vault) list() []Held {
 	for _, h := range v.grants {
 		for _, r := range h.grant.Releases {
 			k := h.releases[string(r.CID)]
-			l := Held{Release: k.Root, Grant: h.id, Request: h.grant.Request, State: k.State, SealedBytes: r.SealedBytes,
+			l := Held{Release: k.Root, Grant: h.id, Request: h.grant.Request, State: k.State, Reason: k.reason, SealedBytes: r.SealedBytes,
 				Redaction: string(h.grant.Redaction), KeyUntil: h.deadline(k), Used: k.Used}
 			if info, err := os.Stat(v.path(h.id, k.Root+".part")); err == nil {
 				l.Arrived = info.Size()

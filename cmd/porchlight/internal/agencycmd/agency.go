@@ -206,9 +206,13 @@ func newDocketCommand(a *app) *cobra.Command {
 
 func newReceivedCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "received",
-		Short:   "List what was addressed to this agency",
-		Long:    `Lists the grants that owners sent, and what this node refused with the reason. It names no home.`,
+		Use:   "received",
+		Short: "List what was addressed to this agency",
+		Long: `Lists the grants that owners sent, and what this node refused with the reason. It names no home.
+
+A refusal for want of room begins with its name: disk-full, vault-full (vault_mb in config.toml) or
+release-too-large (max_release_mb). The homes try again until the request expires, so that what is mended
+by then is not lost.`,
 		Example: "  porchlight agency received",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -223,7 +227,7 @@ func newReceivedCommand(a *app) *cobra.Command {
 				}
 				var rows [][]string
 				for _, r := range list {
-					rows = append(rows, []string{ui.When(r.At, a.Now()), r.What, ui.Short(r.Grant), ui.Short(r.Request), fmt.Sprint(r.Releases), r.Reason})
+					rows = append(rows, []string{ui.When(r.At, a.Now()), r.What, ui.Short(r.Grant), ui.Short(r.Request), fmt.Sprint(r.Releases), reasonText(r)})
 				}
 				return ui.Table(w, []string{"TIME", "WHAT", "GRANT", "REQUEST", "RELEASES", "REASON"}, rows)
 			})
@@ -231,12 +235,24 @@ func newReceivedCommand(a *app) *cobra.Command {
 	}
 }
 
+func reasonText(r agency.Received) string {
+	if r.Name == "" {
+		return r.Reason
+	}
+	return r.Name + ": " + r.Reason
+}
+
 func newVaultCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "vault",
 		Short: "List the releases this agency holds",
 		Long: `Lists every release and where it is in its life: arriving, sealed (complete, its key not here yet), open
-(its key is here), deleted. The key is destroyed at the time shown; what is left then cannot be read.`,
+(its key is here), deleted. The key is destroyed at the time shown; what is left then cannot be read.
+
+One that is arriving waits for its home until the request expires. It stands still for want of room with
+disk-full (make room on the disk) or vault-full (raise vault_mb in config.toml, and restart the node); the
+home tries again by itself, and what arrived is not sent twice. Where the vault needs room, what waited
+longest and over two days gives way, and comes anew.`,
 		Example: "  porchlight agency vault",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -254,6 +270,9 @@ func newVaultCommand(a *app) *cobra.Command {
 					state := h.State
 					if h.State == "arriving" {
 						state = fmt.Sprintf("arriving, %s so far", ui.MB(h.Arrived))
+						if h.Reason != "" {
+							state += "; stands still: " + h.Reason
+						}
 					}
 					rows = append(rows, []string{ui.ShortRelease(h.Release), ui.Short(h.Request), state, ui.Span(h.From, h.Until), h.Camera,
 						ui.MB(h.SealedBytes), h.Redaction, ui.When(h.KeyUntil, a.Now())})
