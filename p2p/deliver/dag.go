@@ -79,10 +79,15 @@ func (w *walk) done() bool { return len(w.stack) == 0 }
 
 // take verifies the next block; an error means that nothing of it may be used.
 func (w *walk) take(data []byte) error {
-	p := w.stack[len(w.stack)-1]
 	sum := sha256.Sum256(data)
+	return w.takeHashed(data, sum[:])
+}
+
+// takeHashed is take for data whose SHA-256 the caller made.
+func (w *walk) takeHashed(data, sum []byte) error {
+	p := w.stack[len(w.stack)-1]
 	// The multihash of sha2-256 is two bytes of code and length, then the digest.
-	if !bytes.Equal(p.cid.Hash()[2:], sum[:]) {
+	if !bytes.Equal(p.cid.Hash()[2:], sum) {
 		return refuse(ClassWrongBlock, "block is not %s", p.cid)
 	}
 	if p.height == 0 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -275,10 +276,10 @@ type block struct {
 	data []byte
 }
 
-// receive reads, verifies and writes side by side: three stages over four buffers, each of which ends when the one
-// before it does, and each of which on an error stops the reader.
+// receive verifies blocks as they come and writes them beside that, over four buffers. Each half ends when the other
+// does.
 func (s *session) receive(w *walk, sink Sink, from int64) error {
-	free, read, checked := make(chan []byte, buffers), make(chan block, buffers), make(chan block, buffers)
+	free, checked := make(chan []byte, buffers), make(chan block, buffers)
 	for _, b := range s.bufs {
 		free <- b
 	}
@@ -286,19 +287,8 @@ func (s *session) receive(w *walk, sink Sink, from int64) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { s.halt(); close(stopped) })
 	g.Go(func() error {
-		defer close(read)
-		return s.read(ctx, from, w.total, free, read)
-	})
-	g.Go(func() error {
 		defer close(checked)
-		for b := range read {
-			b.leaf = w.leaf()
-			if err := w.take(b.data); err != nil {
-				return fmt.Errorf("deliver: block %d: %w", b.i, err)
-			}
-			checked <- b
-		}
-		return nil
+		return s.read(ctx, w, from, free, checked)
 	})
 	g.Go(func() error {
 		for b := range checked {
@@ -319,10 +309,13 @@ func (s *session) receive(w *walk, sink Sink, from int64) error {
 	return err
 }
 
-func (s *session) read(ctx context.Context, from, total int64, free <-chan []byte, out chan<- block) error {
+// read hands on the blocks that are what the walk says. Each is hashed piece by piece while it comes, since what was
+// just copied from the connection is still in the processor's cache.
+func (s *session) read(ctx context.Context, w *walk, from int64, free <-chan []byte, out chan<- block) error {
 	var spent time.Duration
 	var bytes int64
-	for i := from; i < total; i++ {
+	hash := sha256.New()
+	for i := from; i < w.total; i++ {
 		var buf []byte
 		select {
 		case buf = <-free:
@@ -335,10 +328,11 @@ func (s *session) read(ctx context.Context, from, total int64, free <-chan []byt
 			err = s.accept(kindBlock, kind, n)
 		}
 		if err == nil {
-			err = s.body(buf[:n])
+			hash.Reset()
+			err = s.bodyInto(buf[:n], hash)
 		}
 		if ctx.Err() != nil {
-			return nil // a later stage failed, which is the reason that counts
+			return nil // writing failed, which is the reason that counts
 		}
 		if err != nil {
 			return unexpected(err)
@@ -349,7 +343,11 @@ func (s *session) read(ctx context.Context, from, total int64, free <-chan []byt
 		if allowed := s.forBytes(int(bytes)); spent > allowed {
 			return refuse(ClassSlow, "%d bytes in %v", bytes, spent.Round(time.Second))
 		}
-		out <- block{i: i, buf: buf, data: buf[:n]}
+		b := block{i: i, leaf: w.leaf(), buf: buf, data: buf[:n]}
+		if err := w.takeHashed(b.data, hash.Sum(nil)); err != nil {
+			return fmt.Errorf("deliver: block %d: %w", i, err)
+		}
+		out <- b
 	}
 	return nil
 }
