@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,7 +54,7 @@ type Net struct {
 	mu    sync.Mutex
 	links []*Link
 	byIP  map[netip.Addr]*Link
-	taps  []func(Packet)
+	taps  []*tap
 	pumps sync.WaitGroup
 }
 
@@ -87,12 +88,21 @@ func (n *Net) Close() {
 	n.sim.Close()
 }
 
-// Tap adds a function that sees every packet. It is called from many goroutines, one call at a time.
-func (n *Net) Tap(f func(Packet)) {
+// Tap adds a function that sees every packet, until stop is called. It is called from many goroutines, one call at a
+// time; after stop has returned, what it wrote may be read.
+func (n *Net) Tap(f func(Packet)) (stop func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.taps = append(n.taps, f)
+	t := &tap{f}
+	n.taps = append(n.taps, t)
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.taps = slices.DeleteFunc(slices.Clone(n.taps), func(o *tap) bool { return o == t })
+	}
 }
+
+type tap struct{ see func(Packet) }
 
 // A Link is one household's connection: one address, any number of ports, one uplink and one downlink shared by them.
 type Link struct {
@@ -263,7 +273,7 @@ func (l *Link) send(from uint16, to netip.AddrPort, payload []byte) error {
 		}
 	}
 	for _, tap := range n.taps {
-		tap(p)
+		tap.see(p)
 	}
 	n.mu.Unlock()
 	if p.Dropped != "" {

@@ -29,12 +29,15 @@ import (
 type Config struct {
 	Conditions
 	Homes    int
-	Stewards int        // 5 if 0
+	Stewards int        // 5 if 0; NoStewards for none
 	NATShare float64    // of homes
 	Link     LinkConfig // of homes; its NAT is drawn by NATShare. Stewards and police have DefaultDown both ways and no NAT
 	Known    int        // stewards that each home keeps; 4 if 0
 	Records  string     // folder for what nodes keep, the test's own if empty
 }
+
+// NoStewards is a neighbourhood in which nodes only know whom they are told of.
+const NoStewards = -1
 
 // World is a neighbourhood of whole nodes: one agency, stewards and homes, each with its folder, its docket copies and
 // its network, in one synctest bubble. What people do in it is told in the order of virtual time, and printed when a
@@ -67,8 +70,11 @@ var (
 // The test's cleanup stops everything; call New inside synctest.Test.
 func New(t testing.TB, cfg Config) *World {
 	t.Helper()
-	if cfg.Stewards == 0 {
+	switch cfg.Stewards {
+	case 0:
 		cfg.Stewards = 5
+	case NoStewards:
+		cfg.Stewards = 0
 	}
 	if cfg.Known == 0 {
 		cfg.Known = 4
