@@ -383,6 +383,12 @@ func (f *folder) forget() { f.dirs, f.compared = map[string]*dirState{}, time.Ti
 
 var cameraIDForm = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,100}$`)
 
+// CheckCameras says why a library could not serve these cameras together.
+func CheckCameras(cameras []Camera) error {
+	_, err := arrange(cameras)
+	return err
+}
+
 // arrange groups cameras by folder and refuses what could not be told apart.
 func arrange(cameras []Camera) ([]*folder, error) {
 	var folders []*folder

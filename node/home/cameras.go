@@ -27,6 +27,7 @@ type Camera struct {
 	Folder  string           `json:"folder"`
 	Layout  string           `json:"layout,omitempty"`
 	Zone    string           `json:"zone,omitempty"`
+	Pattern string           `json:"pattern,omitempty"`
 	View    geo.Sector       `json:"view"`
 	Indoor  bool             `json:"indoor,omitempty"`
 	Offered bool             `json:"offered"`
@@ -40,6 +41,7 @@ type CamerasAdd struct {
 	Folder  string  `json:"folder"`
 	Layout  string  `json:"layout,omitempty"`
 	Zone    string  `json:"zone,omitempty"`
+	Pattern string  `json:"pattern,omitempty"` // how files are named, see package stamp
 	Lat     float64 `json:"lat"`
 	Lon     float64 `json:"lon"`
 	Facing  float64 `json:"facing"` // degrees clockwise from north
@@ -61,6 +63,7 @@ type CameraStatus struct {
 	Recordings int       `json:"recordings"`
 	First      time.Time `json:"first,omitzero"`
 	Last       time.Time `json:"last,omitzero"`
+	StartFrom  string    `json:"start_from,omitempty"` // what says when the newest one starts: path, name, mvhd or mtime
 	Problem    string    `json:"problem,omitempty"`
 }
 
@@ -82,23 +85,65 @@ func (h *Home) cameraAdd(ctx context.Context, a CamerasAdd) (Camera, error) {
 			return Camera{}, node.WithHint(fmt.Errorf("time zone %q: %w", a.Zone, err), "use an IANA name such as Europe/London")
 		}
 	}
-	c := Camera{Name: library.CameraID(a.Name), Folder: folder, Layout: a.Layout, Zone: a.Zone, Indoor: a.Indoor,
+	c := Camera{Name: library.CameraID(a.Name), Folder: folder, Layout: a.Layout, Zone: a.Zone, Pattern: a.Pattern, Indoor: a.Indoor,
 		View: geo.Sector{At: geo.Point{Lat: a.Lat, Lon: a.Lon}, FacingDeg: a.Facing, ViewDeg: a.Angle, RangeM: a.Range, UncertaintyM: a.Blur}}
 	if err := c.View.Validate(); err != nil {
 		return Camera{}, fmt.Errorf("camera %s: %w", c.Name, err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if i := h.cameraIndex(c.Name); i >= 0 {
-		if !a.Replace {
-			return Camera{}, node.WithHint(fmt.Errorf("there is a camera %s already", c.Name), "give --replace to change it")
-		}
-		// A camera that moved is another view: its owner offers it again.
-		h.cameras[i] = c
+	all := slices.Clone(h.cameras)
+	if i := h.cameraIndex(c.Name); i < 0 {
+		all = append(all, c)
+	} else if !a.Replace {
+		return Camera{}, node.WithHint(fmt.Errorf("there is a camera %s already", c.Name), "give --replace to change it")
 	} else {
-		h.cameras = append(h.cameras, c)
+		// A camera that moved is another view: its owner offers it again.
+		all[i] = c
 	}
+	if err := library.CheckCameras(sources(all)); err != nil {
+		return Camera{}, node.WithHint(err, "`porchlight home cameras try FOLDER` shows what would be made of a folder's files")
+	}
+	h.cameras = all
 	return c, h.saveCameras(ctx)
+}
+
+// CamerasTry says which files of which folder to look at, and how.
+type CamerasTry struct {
+	Name    string // as Frigate's paths have it; all cameras of a folder in another layout if empty
+	Folder  string
+	Layout  string
+	Zone    string
+	Pattern string
+	Files   int // how many, at most
+}
+
+// Tried is what a home would make of one file.
+type Tried struct {
+	Path      string    `json:"path"` // in the folder
+	Start     time.Time `json:"start,omitzero"`
+	StartFrom string    `json:"start_from,omitempty"`
+	Ambiguous bool      `json:"ambiguous,omitempty"` // local clocks showed the start twice, or never
+	Seconds   float64   `json:"seconds"`
+	Written   time.Time `json:"written"` // when the file was written last
+	Problem   string    `json:"problem,omitempty"`
+}
+
+// TryCamera looks at the first files of a folder as a camera's, without keeping anything.
+func TryCamera(ctx context.Context, a CamerasTry) ([]Tried, error) {
+	if a.Name == "" {
+		a.Name = "camera"
+	}
+	recs, err := library.Try(ctx, library.Camera{ID: library.CameraID(a.Name), Folder: a.Folder, Layout: a.Layout, TimeZone: a.Zone, Pattern: a.Pattern}, a.Files)
+	if err != nil {
+		return nil, err
+	}
+	tried := []Tried{}
+	for _, r := range recs {
+		tried = append(tried, Tried{Path: r.Path, Start: r.Start, StartFrom: r.StartFrom, Ambiguous: r.Ambiguous,
+			Seconds: r.Duration.Seconds(), Written: r.ModTime.UTC(), Problem: r.Damaged})
+	}
+	return tried, nil
 }
 
 func (h *Home) cameraOffer(offered bool) func(context.Context, CameraName) (Camera, error) {
@@ -162,7 +207,7 @@ func (h *Home) saveCameras(ctx context.Context) error {
 	if err := node.WriteJSON(h.disk(), h.peer.State.Path("cameras.json"), h.cameras); err != nil {
 		return err
 	}
-	if err := h.library.SetCameras(ctx, h.sources()); err != nil {
+	if err := h.library.SetCameras(ctx, sources(h.cameras)); err != nil {
 		return err
 	}
 	h.wake()
@@ -177,11 +222,11 @@ func (h *Home) loadCameras() error {
 	return err
 }
 
-// sources is what the library needs to know of the cameras; the places stay here.
-func (h *Home) sources() []library.Camera {
+// sources is what the library needs to know of cameras; the places stay here.
+func sources(cameras []Camera) []library.Camera {
 	var s []library.Camera
-	for _, c := range h.cameras {
-		s = append(s, library.Camera{ID: c.Name, Folder: c.Folder, Layout: c.Layout, TimeZone: c.Zone})
+	for _, c := range cameras {
+		s = append(s, library.Camera{ID: c.Name, Folder: c.Folder, Layout: c.Layout, TimeZone: c.Zone, Pattern: c.Pattern})
 	}
 	return s
 }

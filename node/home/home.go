@@ -90,7 +90,7 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 	if err = h.loadAnswers(); err != nil {
 		return nil, err
 	}
-	h.library, err = library.Open(ctx, library.Config{Index: peer.State.Path("index.sqlite"), Cameras: h.sources(), Now: peer.Now, Log: peer.Log})
+	h.library, err = library.Open(ctx, library.Config{Index: peer.State.Path("index.sqlite"), Cameras: sources(h.cameras), Now: peer.Now, Log: peer.Log})
 	if err != nil {
 		return nil, err
 	}

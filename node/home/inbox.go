@@ -375,7 +375,7 @@ func (h *Home) cameraList(ctx context.Context, _ struct{}) ([]CameraStatus, erro
 	out := []CameraStatus{}
 	for _, c := range cameras {
 		has := sums[c.Name]
-		s := CameraStatus{Camera: c, Recordings: has.Recordings, First: has.First, Last: has.Last}
+		s := CameraStatus{Camera: c, Recordings: has.Recordings, First: has.First, Last: has.Last, StartFrom: has.From}
 		bad := slices.DeleteFunc(slices.Clone(damaged), func(r library.Recording) bool { return r.Camera != c.Name })
 		if n := len(bad); n > 0 {
 			s.Problem = fmt.Sprintf("%d files cannot be read, such as %s: %s", n, filepath.Base(bad[0].Path), bad[0].Damaged)

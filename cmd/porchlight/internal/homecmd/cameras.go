@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +30,7 @@ A camera that is not offered is never matched against a request. All of this sta
 			return a.Show(list, func(w io.Writer) error { return writeCameras(w, list) })
 		})),
 	}
-	cmd.AddCommand(newCameraAddCommand(a),
+	cmd.AddCommand(newCameraAddCommand(a), newCameraTryCommand(a),
 		newCameraVerb(a, "offer", "Offer a camera: requests may be matched against it",
 			`Offers a camera. From now on a request that asks for its view and has your recordings shows in your
 inbox. Offering sends nothing and tells nobody.`,
@@ -70,15 +72,88 @@ func writeCameras(w io.Writer, list []home.CameraStatus) error {
 		if c.Indoor {
 			where = "indoor"
 		}
-		rows = append(rows, []string{string(c.Name), ui.YesNo(c.Offered), where, fmt.Sprint(c.Recordings), kept, c.Folder, c.Problem})
+		rows = append(rows, []string{string(c.Name), ui.YesNo(c.Offered), where, fmt.Sprint(c.Recordings), kept, startFrom(c.StartFrom), c.Folder, c.Problem})
 	}
-	if err := ui.Table(w, []string{"CAMERA", "OFFERED", "PLACE", "RECORDINGS", "FROM AND UNTIL", "FOLDER", "PROBLEM"}, rows); err != nil {
+	if err := ui.Table(w, []string{"CAMERA", "OFFERED", "PLACE", "RECORDINGS", "FROM AND UNTIL", "START READ FROM", "FOLDER", "PROBLEM"}, rows); err != nil {
 		return err
 	}
 	if seen == 0 {
 		fmt.Fprintln(w, "no recordings so far: folders are looked through while the node runs, and a file counts once it has not changed for a while")
 	}
 	return nil
+}
+
+// startFrom says in words what a recording's start was read from.
+func startFrom(source string) string {
+	switch source {
+	case "path":
+		return "Frigate's path"
+	case "mvhd":
+		return "inside the movie"
+	case "mtime":
+		return "file time less length"
+	case "":
+		return "-"
+	}
+	return source
+}
+
+func newCameraTryCommand(a *app) *cobra.Command {
+	try := home.CamerasTry{}
+	cmd := &cobra.Command{
+		Use:   "try FOLDER",
+		Short: "Show what would be made of a folder's first files",
+		Long: `Looks at the first files of a folder and says when each would start, and what says so: its name, Frigate's
+path, the time inside the movie, or when the file was written less its length. Nothing is kept, and no node
+needs to run.
+
+Names with a date and a time in them are mostly understood as they are. For others say how they are built with
+--pattern, in the fields of strftime: %Y %y %m %d %b %H %I %p %M %S %f %z, %s for seconds and %Q for milliseconds
+since 1970, %-m for a month without a leading zero, * for anything and ? for any character. Without a slash a
+pattern is held against the file's name, with slashes against the end of its path; the extension is left out.`,
+		Example: `  porchlight home cameras try /recordings/front-door
+  porchlight home cameras try /recordings/front-door --zone Europe/London --pattern 'clip %d.%m.%Y %H.%M.%S*'`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
+			if try.Files < 1 || try.Files > 1000 {
+				return cli.Usage("", "--files is %d, but must be 1 to 1000", try.Files)
+			}
+			if try.Folder, err = cli.Absolute(args[0]); err != nil {
+				return err
+			}
+			tried, err := home.TryCamera(ctx, try)
+			if err != nil {
+				return err
+			}
+			return a.Show(tried, func(w io.Writer) error { return writeTried(w, tried) })
+		}),
+	}
+	f := cmd.Flags()
+	f.StringVar(&try.Pattern, "pattern", "", "how files are named, as in %Y-%m-%d_%H-%M-%S")
+	f.StringVar(&try.Zone, "zone", "", "time zone of the file names, as in Europe/London (default UTC)")
+	f.StringVar(&try.Layout, "layout", "", "how files are named: auto, plain or frigate (default auto)")
+	f.StringVar(&try.Name, "name", "", "the camera's name in Frigate's paths")
+	f.IntVar(&try.Files, "files", 10, "how many files to look at")
+	return cmd
+}
+
+func writeTried(w io.Writer, tried []home.Tried) error {
+	if len(tried) == 0 {
+		_, err := fmt.Fprintln(w, "no recordings there: files named *.mp4, *.m4v and *.mov are looked at")
+		return err
+	}
+	var rows [][]string
+	for _, t := range tried {
+		start, note := "-", t.Problem
+		if !t.Start.IsZero() {
+			start = ui.UTC(t.Start)
+		}
+		if t.Ambiguous {
+			note = strings.TrimSpace("clocks showed this time twice or never; " + note)
+		}
+		rows = append(rows, []string{t.Path, start, startFrom(t.StartFrom), ui.Length(time.Duration(t.Seconds * float64(time.Second))), ui.UTC(t.Written), note})
+	}
+	return ui.Table(w, []string{"FILE", "START", "READ FROM", "LENGTH", "LAST WRITTEN", "NOTE"}, rows)
 }
 
 func newCameraVerb(a *app, verb, short, long string, done func(home.Camera) string) *cobra.Command {
@@ -143,6 +218,7 @@ much it may be off with --uncertainty; the camera is then matched more widely.`,
 	f.Float64Var(&c.Blur, "uncertainty", 0, "how far off the place may be, `metres`")
 	f.StringVar(&c.Layout, "layout", "", "how files are named: auto, plain or frigate (default auto)")
 	f.StringVar(&c.Zone, "zone", "", "time zone of the file names, as in Europe/London (default UTC)")
+	f.StringVar(&c.Pattern, "pattern", "", "how files are named, as in %Y-%m-%d_%H-%M-%S; see porchlight home cameras try")
 	f.BoolVar(&c.Indoor, "indoor", false, "the camera looks at a room")
 	f.BoolVar(&c.Replace, "replace", false, "change a camera that is there already")
 	cli.MustFlags(cmd, "folder", "at", "facing", "view", "range")

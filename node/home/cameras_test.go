@@ -1,0 +1,71 @@
+package home
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+)
+
+func TestACameraKeepsItsPattern(t *testing.T) {
+	h, dir := openHome(t)
+	folder := t.TempDir()
+	path := cliptest.Recording(t, folder, "22.11.2026/clip 7-04-05 PM.mp4", 3)
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	want := time.Date(2026, 11, 22, 18, 4, 5, 0, time.UTC)
+	add := CamerasAdd{Name: "front-door", Folder: folder, Zone: "Europe/Berlin", Pattern: "%d.%m.%Y/clip %-I-%M-%S %p", Lat: 44, Lon: -40, Angle: 90, Range: 30}
+
+	t.Log("Its owner tries it first.")
+	tried, err := TryCamera(t.Context(), CamerasTry{Folder: folder, Zone: add.Zone, Files: 10})
+	if err != nil || len(tried) != 1 || tried[0].StartFrom != "mtime" || tried[0].Seconds != 3 || tried[0].Path != "22.11.2026/clip 7-04-05 PM.mp4" {
+		t.Fatalf("without the pattern: %+v, %v", tried, err)
+	}
+	tried, err = TryCamera(t.Context(), CamerasTry{Folder: folder, Zone: add.Zone, Pattern: add.Pattern, Files: 10})
+	if err != nil || len(tried) != 1 || tried[0].StartFrom != "name" || !tried[0].Start.Equal(want) {
+		t.Fatalf("with it: %+v, %v", tried, err)
+	}
+
+	t.Log("What cannot be right is refused, and is not found again after a restart.")
+	for _, wrong := range []struct{ layout, pattern, says string }{
+		{"", "%Y-%q", `position 4: %q is no field`}, {"zoneminder", "", "none of auto, plain, frigate"}, {"frigate", add.Pattern, "no pattern"},
+	} {
+		a := add
+		a.Layout, a.Pattern = wrong.layout, wrong.pattern
+		if _, err := h.cameraAdd(t.Context(), a); err == nil || !strings.Contains(err.Error(), wrong.says) {
+			t.Errorf("%+v: %v", wrong, err)
+		}
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = reopen(t, dir)
+	if list, err := h.cameraList(t.Context(), struct{}{}); err != nil || len(list) != 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+
+	if _, err := h.cameraAdd(t.Context(), add); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h = reopen(t, dir)
+	for range 2 {
+		if _, err := h.library.Poll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := h.cameraList(t.Context(), struct{}{})
+	if err != nil || len(list) != 1 || list[0].Pattern != add.Pattern || list[0].Recordings != 1 || !list[0].First.Equal(want) || list[0].StartFrom != "name" {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, ".porchlight")); err != nil {
+		t.Error("the folder has no identity:", err)
+	}
+}
