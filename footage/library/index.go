@@ -49,7 +49,7 @@ PRAGMA user_version = 2;`
 
 const columns = `f.camera, f.dir, f.name, f.size, f.mtime, f.start, f.duration, f.flags, f.format, f.damaged `
 
-// origins are the values of Recording.StartFrom.
+// origins are the values of Recording.StartFrom, the most trusted first. Their places are in the index.
 var origins = [...]string{"", "path", "name", "mvhd", "mtime"}
 
 // index is the SQLite file. Reading goes on beside writing (WAL); writes are one at a time.

@@ -135,6 +135,17 @@ func (r Recording) Input() clip.Input {
 	return clip.Input{Path: r.Path, Start: r.Start, Size: r.Size, ModTime: r.ModTime}
 }
 
+// ClockOf is what says when recordings were made: the least trusted of the sources of their starts, and
+// whether any start is Ambiguous.
+func ClockOf(recs []Recording) (source string, ambiguous bool) {
+	least := 0
+	for _, r := range recs {
+		least = max(least, slices.Index(origins[:], r.StartFrom))
+		ambiguous = ambiguous || r.Ambiguous
+	}
+	return origins[least], ambiguous
+}
+
 // Config is what a library needs. Only Index must be set.
 type Config struct {
 	Index   string // path of the SQLite file; its directory must exist and be on a local disk

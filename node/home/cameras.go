@@ -14,6 +14,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/consent/rules"
 	"github.com/porchlight-mesh/porchlight/footage/library"
@@ -220,6 +221,21 @@ func (h *Home) loadCameras() error {
 		return nil
 	}
 	return err
+}
+
+// clockOf is what a manifest says of the clock behind some recordings: the least trusted source of their
+// starts, and how far it may be off. A local time that occurs twice or never may be off by the hour, too. An
+// anonymous answer says whole minutes, since a setting of one's own would tell its answers apart.
+func (h *Home) clockOf(recs []library.Recording, anonymous bool) grant.Clock {
+	source, ambiguous := library.ClockOf(recs)
+	off := time.Duration(h.peer.Config.Home.ClockUncertainty)
+	if ambiguous {
+		off += time.Hour
+	}
+	if anonymous {
+		off = (off + time.Minute - 1).Truncate(time.Minute)
+	}
+	return grant.Clock{Source: source, UncertaintySeconds: min(off, 24*time.Hour).Seconds()}
 }
 
 // sources is what the library needs to know of cameras; the places stay here.

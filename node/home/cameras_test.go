@@ -1,13 +1,16 @@
 package home
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/footage/library"
 )
 
 func TestACameraKeepsItsPattern(t *testing.T) {
@@ -67,5 +70,26 @@ func TestACameraKeepsItsPattern(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(folder, ".porchlight")); err != nil {
 		t.Error("the folder has no identity:", err)
+	}
+}
+
+func TestTheClockOfAManifest(t *testing.T) {
+	h, _ := openHome(t)
+	own := time.Duration(h.peer.Config.Home.ClockUncertainty).Seconds()
+	name, made := library.Recording{StartFrom: "name"}, library.Recording{StartFrom: "mvhd"}
+	twice := library.Recording{StartFrom: "path", Ambiguous: true}
+	for _, c := range []struct {
+		recs      []library.Recording
+		anonymous bool
+		want      grant.Clock
+	}{
+		{[]library.Recording{name}, false, grant.Clock{Source: "name", UncertaintySeconds: own}},
+		{[]library.Recording{name, made, name}, false, grant.Clock{Source: "mvhd", UncertaintySeconds: own}},
+		{[]library.Recording{name, twice}, false, grant.Clock{Source: "name", UncertaintySeconds: own + 3600}},
+		{[]library.Recording{name}, true, grant.Clock{Source: "name", UncertaintySeconds: math.Ceil(own/60) * 60}},
+	} {
+		if got := h.clockOf(c.recs, c.anonymous); got != c.want {
+			t.Errorf("%+v, anonymous %v: %+v, want %+v", c.recs, c.anonymous, got, c.want)
+		}
 	}
 }

@@ -102,7 +102,8 @@ func (h *Home) preview(ctx context.Context, a Preview) (Previewed, error) {
 	if err := os.Rename(f.Name(), a.Out); err != nil {
 		return Previewed{}, err
 	}
-	return Previewed{Out: a.Out, Bytes: info.Size(), From: res.From, Until: res.Until, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps)}, nil
+	shown := whole(res.From, res.Until)
+	return Previewed{Out: a.Out, Bytes: info.Size(), From: shown.From.Time, Until: shown.Until.Time, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps)}, nil
 }
 
 // prepare makes the releases and the grant of an approved answer. It starts from nothing each
@@ -280,16 +281,16 @@ func (h *Home) prepareOne(ctx context.Context, a Answer, i int, d grant.Decision
 	m := grant.Manifest{Request: r.ID, CID: consent.ReleaseID(dag.Root.String()), SealedBytes: sums.SealedBytes, SealedSHA256: sums.SealedSHA256,
 		PlainBytes: sums.PlainBytes, PlainSHA256: sums.PlainSHA256,
 		Asked:         d.Span,
-		Clip:          grant.Span{From: consent.At(res.From), Until: consent.At(res.Until.Add(time.Second - 1))},
+		Clip:          whole(res.From, res.Until),
 		LeadInSeconds: res.LeadIn.Round(time.Millisecond).Seconds(),
 		Video:         grant.Video{Codec: res.Codec, Width: res.Width, Height: res.Height, Frames: res.Frames},
 		AudioRemoved:  res.AudioRemoved,
 		Originals:     commitments,
 		Gaps:          []grant.Span{},
-		Clock:         grant.Clock{Source: used[0].StartFrom, UncertaintySeconds: time.Duration(h.peer.Config.Home.ClockUncertainty).Seconds()},
+		Clock:         h.clockOf(used, a.Identity == string(grant.Anonymous)),
 		Key:           key.Verifier()}
 	for _, gap := range joined(res.Gaps, grant.MaxGaps) {
-		m.Gaps = append(m.Gaps, grant.Span{From: consent.At(gap.From), Until: consent.At(gap.Until.Add(time.Second - 1))})
+		m.Gaps = append(m.Gaps, whole(gap.From, gap.Until))
 	}
 	if a.Identity != string(grant.Anonymous) {
 		m.Camera = d.Camera
@@ -301,8 +302,13 @@ func (h *Home) prepareOne(ctx context.Context, a Answer, i int, d grant.Decision
 	if err := h.disk().WriteFile(h.file(&a, fmt.Sprintf("%d.manifest", i)), note, 0o600); err != nil {
 		return fail(err)
 	}
-	return Release{Camera: d.Camera, Root: dag.Root.String(), Sealed: sums.SealedBytes, Blocks: dag.Blocks(), From: res.From, Until: res.Until},
+	return Release{Camera: d.Camera, Root: dag.Root.String(), Sealed: sums.SealedBytes, Blocks: dag.Blocks(), From: m.Clip.From.Time, Until: m.Clip.Until.Time},
 		made{root: dag.Root.String(), note: note, sealed: sums.SealedBytes}, nil
+}
+
+// whole is the smallest span of whole seconds around one: what manifests say, and so what an owner is shown.
+func whole(from, until time.Time) grant.Span {
+	return grant.Span{From: consent.At(from), Until: consent.At(until.Add(time.Second - 1))}
 }
 
 // joined makes at most most gaps of them by joining those that lie closest, so that a clip with a
