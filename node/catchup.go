@@ -63,6 +63,7 @@ func (s source) Entries(log string, from int64, most int) ([][]byte, error) {
 type sink struct{ *Peer }
 
 func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
+	defer s.told(remote)
 	var want []p2psync.Range
 	for _, h := range remote {
 		if h.Log == charterLog {
@@ -109,6 +110,7 @@ func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) 
 	if err != nil || !done {
 		return err
 	}
+	s.settle(d)
 	if err := s.readDocket(d); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}

@@ -24,6 +24,7 @@ import (
 //	entries      records (package durable), one note each, in order
 //	checkpoint   the newest checkpoint whose entries are all here
 //	fork         a checkpoint that contradicts the docket as it is here, once seen
+//	restored     the docket is from a backup and signs nothing yet ([Restored])
 //
 // Entries reach the disk before the checkpoint that covers them. What is found behind a
 // checkpoint was never signed, or never completed, and is cut off.
@@ -32,13 +33,15 @@ type Docket struct {
 	dir    string
 	agency charter.Agency
 
-	mu      sync.Mutex
-	log     *docket.Log
-	offsets []int64 // where each entry's record begins, and where the next one will
-	file    *durable.AppendFile
-	forked  bool
-	broken  error // the disk refused: nothing is taken in or shown until the node restarts
-	read    int64 // entries that fresh has handed out
+	mu       sync.Mutex
+	log      *docket.Log
+	offsets  []int64 // where each entry's record begins, and where the next one will
+	file     *durable.AppendFile
+	forked   bool
+	restored *Restored                    // nil where it may sign
+	heads    map[string]docket.Checkpoint // what stewards hold of a restored docket
+	broken   error                        // the disk refused: nothing is taken in or shown until the node restarts
+	read     int64                        // entries that fresh has handed out
 
 	staged map[string]*stage // by the peer they come from
 	later  [][]byte          // checkpoints of larger sizes than this, to be compared once it has grown
@@ -151,6 +154,9 @@ func (d *Docket) open() error {
 	}
 	if _, err := os.Stat(d.path("fork")); err == nil {
 		d.forked = true
+	}
+	if d.restored, err = readRestored(d.path("restored")); err != nil {
+		return err
 	}
 	file, err := d.disk.OpenAppend(d.path("entries"), 0o600)
 	if err != nil {
@@ -308,6 +314,9 @@ func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int6
 	defer d.mu.Unlock()
 	if d.broken != nil {
 		return 0, d.broken
+	}
+	if err := d.maySign(); err != nil {
+		return 0, err
 	}
 	pending, err := d.log.Prepare(note, now)
 	if err != nil {

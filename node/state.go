@@ -66,11 +66,18 @@ func RoleOf(dir string) (Role, error) {
 	return ParseRole(strings.TrimSpace(string(b)))
 }
 
+// BackupManifest is the first entry of a backup. A folder that has it was unpacked by hand, and its
+// answers would be sent and its docket signed as if no time had passed.
+const BackupManifest = "porchlight-backup.json"
+
 // OpenState takes hold of a node's folder; Close lets it go.
 func OpenState(dir string) (*State, error) {
 	role, err := RoleOf(dir)
 	if err != nil {
 		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, BackupManifest)); err == nil {
+		return nil, WithHint(fmt.Errorf("%s is a backup that was unpacked by hand, not a node", dir), "make a node of it with `porchlight restore FILE.age --dir FOLDER`")
 	}
 	lock, err := durable.Lock(filepath.Join(dir, "lock"))
 	if err != nil {

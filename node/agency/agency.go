@@ -187,7 +187,10 @@ func (a *Agency) Run(ctx context.Context) error {
 // expire destroys what is past its deadline and drops what its home did not come back for.
 func (a *Agency) expire() error {
 	now := a.peer.Now()
-	err := a.vault.destroy(now, func(h *held, k *kept) error {
+	err := a.vault.destroy(now, func(h *held, k *kept, lost bool) error {
+		if lost {
+			return a.custody.Note("node", "lost release deleted", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
+		}
 		a.peer.Log.Info("release key destroyed at its deadline", "release", k.Root)
 		return a.custody.Note("node", "release key destroyed", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
 	})
@@ -208,6 +211,7 @@ func (a *Agency) Commands() node.Commands {
 	c["agency.draft"] = node.Do(a.draft)
 	c["agency.publish"] = node.Do(a.publish)
 	c["agency.docket"] = node.Do(a.docketEntries)
+	c["agency.docket.resume"] = node.Do(a.resume)
 	c["agency.received"] = node.Do(func(context.Context, struct{}) ([]Received, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
@@ -247,8 +251,11 @@ func (a *Agency) replyAddrs() []string {
 // draft makes the text of a request that officer and supervisor sign. It makes and keeps the
 // reception key that the request names.
 func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
-	ag, _, err := a.self()
+	ag, docket, err := a.self()
 	if err != nil {
+		return Drafted{}, err
+	}
+	if err := docket.MaySign(); err != nil {
 		return Drafted{}, err
 	}
 	if a.peer.Host() == nil {
@@ -382,6 +389,32 @@ func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error)
 		out = append(out, DocketEntry{Index: i, Kind: kind, Note: string(note)})
 	}
 	return out, nil
+}
+
+// resume tells whether the docket may sign, and with alone lets a restored one sign again.
+func (a *Agency) resume(_ context.Context, args Resume) (Resumed, error) {
+	_, d, err := a.self()
+	if err != nil {
+		return Resumed{}, err
+	}
+	restored := d.MaySign() != nil
+	s, err := a.peer.ResumeDocket(a.agency, args.Alone)
+	if err != nil {
+		return Resumed{}, err
+	}
+	if args.Alone && restored {
+		err = a.custody.Note("cli", "docket resumed alone", string(a.agency), fmt.Sprintf("at %d entries", s.Entries))
+	}
+	out := Resumed{DocketState: s, Deaf: []consent.RequestID{}}
+	for _, r := range a.peer.Requests() {
+		if r.Agency != a.agency || !r.Live(a.peer.Now()) {
+			continue
+		}
+		if _, err := a.receptionKey(r.Body.ReceptionKey); err != nil {
+			out.Deaf = append(out.Deaf, r.ID)
+		}
+	}
+	return out, err
 }
 
 func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/node"
 )
 
 // Draft is the arguments of "agency.draft": what an officer asks. Empty terms take the
@@ -73,7 +74,7 @@ type Held struct {
 	Release     string            `json:"release"` // root CID
 	Grant       consent.GrantID   `json:"grant"`
 	Request     consent.RequestID `json:"request"`
-	State       string            `json:"state"`            // "arriving", "sealed", "open" (its key is here), "deleted"
+	State       string            `json:"state"`            // "arriving", "sealed", "open" (its key is here), "lost" (held once, on a disk that is gone), "deleted"
 	Reason      string            `json:"reason,omitempty"` // why it stands still here: "disk-full" or "vault-full"
 	SealedBytes int64             `json:"sealed_bytes"`
 	Arrived     int64             `json:"arrived_bytes"`
@@ -101,6 +102,17 @@ type Opened struct {
 	Until       time.Time `json:"until"`
 	LeadIn      float64   `json:"lead_in_seconds"`
 	Gaps        int       `json:"gaps"`
+}
+
+// Resume is the arguments of "agency.docket.resume".
+type Resume struct {
+	Alone bool `json:"alone"` // a person says that no other copy of the docket has more
+}
+
+// Resumed is the answer.
+type Resumed struct {
+	node.DocketState
+	Deaf []consent.RequestID `json:"deaf"` // open requests that no answer can come to: their reception keys are not here
 }
 
 // ReplyStatus is the answer to "agency.reply": whether this node's own reply addresses work.

@@ -192,12 +192,12 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 		return nil, err
 	}
 	base := a.vault.path(h.id, root)
-	if k.State != "arriving" {
+	if !k.incomplete() {
 		if receipt, err := os.ReadFile(base + ".receipt"); err == nil {
 			return receipt, nil
 		}
 	}
-	if k.State == "arriving" {
+	if k.incomplete() {
 		if err := a.check(ctx, h, k, r); err != nil {
 			return nil, a.taken(h, root, err)
 		}
@@ -212,7 +212,7 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 	}
 	var receipt []byte
 	err = a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
-		if k.State == "arriving" {
+		if k.incomplete() {
 			if err := rename(a.vault.disk, base+".part", base+".sealed"); err != nil {
 				return err
 			}
@@ -265,7 +265,7 @@ func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, ke
 	if err != nil {
 		return err
 	}
-	if k.State == "arriving" {
+	if k.incomplete() {
 		return errors.New("a key for a release that is arriving")
 	}
 	sealed, err := os.Open(a.vault.path(h.id, root+".sealed"))

@@ -67,7 +67,7 @@ type held struct {
 // kept is the stored state of one release.
 type kept struct {
 	Root    string    `json:"root"`
-	State   string    `json:"state"`            // "arriving", "sealed", "open", "deleted"
+	State   string    `json:"state"`            // "arriving", "sealed", "open", "lost", "deleted"
 	Touched time.Time `json:"touched,omitzero"` // end of the last session that brought something
 	KeyFrom time.Time `json:"key_from,omitzero"`
 	Used    bool      `json:"used,omitempty"`
@@ -154,6 +154,9 @@ func (v *vault) load(id consent.GrantID) error {
 		if k.State != "deleted" {
 			k.arrived = v.arrived(id, k.Root)
 		}
+		if v.lost(id, k) {
+			k.State = "lost"
+		}
 		h.releases[k.Root] = k
 	}
 	v.grants[id] = h
@@ -170,6 +173,19 @@ func (v *vault) arrived(id consent.GrantID, root string) int64 {
 	}
 	return 0
 }
+
+// lost says whether a release that this node signed for is not here, as after a restore: sealed
+// releases and their keys are in no backup. It is to be deleted at its deadline like any other; until
+// then its home may send it again.
+func (v *vault) lost(id consent.GrantID, k *kept) bool {
+	_, noBlocks := os.Stat(v.path(id, k.Root+".sealed"))
+	_, noKey := os.Stat(v.keyPath(id, k.Root))
+	return k.State == "sealed" && errors.Is(noBlocks, fs.ErrNotExist) ||
+		k.State == "open" && (errors.Is(noBlocks, fs.ErrNotExist) || errors.Is(noKey, fs.ErrNotExist))
+}
+
+// incomplete says whether blocks of the release are still to come.
+func (k *kept) incomplete() bool { return k.State == "arriving" || k.State == "lost" }
 
 // bytes is what the vault holds and what open sessions are bringing. The caller holds v.mu.
 func (v *vault) bytes() (n int64) {
@@ -426,7 +442,7 @@ func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 			continue
 		}
 		for _, k := range h.releases {
-			if k.State == "arriving" && !k.session && k.arrived > 0 {
+			if k.incomplete() && !k.session && k.arrived > 0 {
 				errs = append(errs, v.removeBlocks(h, k))
 			}
 		}
@@ -470,7 +486,7 @@ func (h *held) deadline(k *kept) time.Time {
 
 // destroy removes the keys and blocks of everything past its deadline: the key first, since
 // without it the rest is noise.
-func (v *vault) destroy(now time.Time, done func(h *held, k *kept) error) error {
+func (v *vault) destroy(now time.Time, done func(h *held, k *kept, lost bool) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var errs []error
@@ -479,11 +495,12 @@ func (v *vault) destroy(now time.Time, done func(h *held, k *kept) error) error 
 			if k.State == "deleted" || now.Before(h.deadline(k)) {
 				continue
 			}
+			lost := k.State == "lost"
 			if err := v.destroyOne(h, k, now); err != nil {
 				errs = append(errs, fmt.Errorf("release %s is past its deadline and not destroyed: %w", k.Root, err))
 				continue
 			}
-			errs = append(errs, done(h, k))
+			errs = append(errs, done(h, k, lost))
 		}
 	}
 	return errors.Join(errs...)
@@ -531,7 +548,11 @@ func (v *vault) list() []Held {
 			if info, err := os.Stat(v.path(h.id, k.Root+".part")); err == nil {
 				l.Arrived = info.Size()
 			}
-			if k.State != "arriving" {
+			switch k.State {
+			case "arriving":
+			case "lost":
+				l.Arrived = k.arrived
+			default:
 				l.Arrived = r.SealedBytes
 			}
 			if m := k.manifest; m != nil {
@@ -553,6 +574,10 @@ func (v *vault) open(ctx context.Context, a OpenArgs, now time.Time) (Opened, *h
 	h, k, err := v.find(a.Release)
 	if err != nil {
 		return Opened{}, nil, kept{}, err
+	}
+	if k.State == "lost" {
+		return Opened{}, nil, kept{}, node.WithHint(fmt.Errorf("release %s cannot be opened: it was lost with the disk it was on", k.Root),
+			"sealed releases and their keys are in no backup, by design; while the request is open its owner may be asked to approve again")
 	}
 	if k.State != "open" {
 		return Opened{}, nil, kept{}, fmt.Errorf("release %s cannot be opened: it is %s", k.Root, k.State)

@@ -34,7 +34,7 @@ type Answer struct {
 	Identity  string            `json:"identity"`
 	Name      string            `json:"name,omitempty"`
 
-	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed, stopped
 	Reason    Reason          `json:"reason,omitempty"`  // why it stands still
 	Since     time.Time       `json:"since,omitzero"`    // when it came to stand still for that reason
 	Problem   string          `json:"problem,omitempty"` // the last attempt's error

@@ -21,7 +21,7 @@ type AnswerStatus struct {
 	ID        string          `json:"id"`
 	Request   string          `json:"request"`
 	Created   time.Time       `json:"created"`
-	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed
+	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed, stopped
 	Reason    Reason          `json:"reason,omitempty"`  // why it stands still, or ended undelivered
 	Since     time.Time       `json:"since,omitzero"`    // since when it does for that reason
 	Problem   string          `json:"problem,omitempty"` // the last attempt's error

@@ -292,7 +292,7 @@ func (h *Home) itemOf(id consent.RequestID) (Item, bool) {
 // shown has the state that the answers say: their records are the decisions. The caller holds h.mu.
 func (h *Home) shown(item Item) Item {
 	switch {
-	case h.answered(item.Request, func(a *Answer) bool { return a.State != "withdrawn" }):
+	case h.answered(item.Request, func(a *Answer) bool { return a.State != "withdrawn" && a.State != "stopped" }):
 		item.State = "approved"
 	case item.State == "approved": // of a time when the inbox kept that, too
 		item.State = "new"
