@@ -184,10 +184,7 @@ func (p *Peer) ResumeDocket(id consent.AgencyID, alone bool) (s DocketState, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if alone && d.restored != nil {
-		if d.forked {
-			return s, d.maySign()
-		}
+	if alone && d.restored != nil && !d.forked {
 		if err := d.lift(); err != nil {
 			return s, err
 		}

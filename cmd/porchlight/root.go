@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/agencycmd"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/backupcmd"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/homecmd"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/meshcmd"
@@ -53,6 +54,7 @@ func newRootCommand(a *cli.App) *cobra.Command {
 	cli.Group(root)
 	root.AddCommand(homecmd.New(a), agencycmd.New(a))
 	root.AddCommand(meshcmd.New(a)...)
+	root.AddCommand(backupcmd.New(a)...)
 	root.AddCommand(
 		cli.NewKeyCommand(a),
 		cli.NewStatusCommand(a),

@@ -251,11 +251,11 @@ func (a *Agency) replyAddrs() []string {
 // draft makes the text of a request that officer and supervisor sign. It makes and keeps the
 // reception key that the request names.
 func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
-	ag, docket, err := a.self()
+	ag, own, err := a.self()
 	if err != nil {
 		return Drafted{}, err
 	}
-	if err := docket.MaySign(); err != nil {
+	if err := own.MaySign(); err != nil {
 		return Drafted{}, err
 	}
 	if a.peer.Host() == nil {
@@ -393,17 +393,18 @@ func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error)
 
 // resume tells whether the docket may sign, and with alone lets a restored one sign again.
 func (a *Agency) resume(_ context.Context, args Resume) (Resumed, error) {
-	_, d, err := a.self()
-	if err != nil {
+	if _, _, err := a.self(); err != nil {
 		return Resumed{}, err
 	}
-	restored := d.MaySign() != nil
-	s, err := a.peer.ResumeDocket(a.agency, args.Alone)
+	s, err := a.peer.ResumeDocket(a.agency, false)
+	if err == nil && args.Alone && s.Restored != nil && !s.Forked {
+		if err := a.custody.Note("cli", "docket resumed alone", string(a.agency), fmt.Sprintf("at %d entries", s.Entries)); err != nil {
+			return Resumed{}, err
+		}
+		s, err = a.peer.ResumeDocket(a.agency, true)
+	}
 	if err != nil {
 		return Resumed{}, err
-	}
-	if args.Alone && restored {
-		err = a.custody.Note("cli", "docket resumed alone", string(a.agency), fmt.Sprintf("at %d entries", s.Entries))
 	}
 	out := Resumed{DocketState: s, Deaf: []consent.RequestID{}}
 	for _, r := range a.peer.Requests() {
@@ -414,7 +415,7 @@ func (a *Agency) resume(_ context.Context, args Resume) (Resumed, error) {
 			out.Deaf = append(out.Deaf, r.ID)
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {

@@ -79,7 +79,7 @@ func Restore(file, dir string, opt Options, who ...age.Identity) (r Restored, er
 		return put(opt.Disk, filepath.Join(making, filepath.FromSlash(f.Name)), content)
 	})
 	if watched.err != nil {
-		err = node.WithHint(fmt.Errorf("%s is damaged or cut short behind byte %d: %w", file, watched.n, watched.err), "use another copy of the backup")
+		return r, node.WithHint(fmt.Errorf("%s is damaged or cut short behind byte %d: %w", file, watched.n, watched.err), "use another copy of the backup")
 	}
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", file, err)
@@ -182,7 +182,7 @@ func Read(r io.Reader, put func(f File, content io.Reader) error) (m Manifest, e
 			return 0, fmt.Errorf("the archive ends before %s", name)
 		case err != nil:
 			return 0, err
-		case h.Typeflag != tar.TypeReg || h.Name != name || h.Size > most:
+		case h.Typeflag != tar.TypeReg || h.Name != name || h.Size > most || sparse(h):
 			return 0, fmt.Errorf("the archive has %q (type %q, %d bytes) where %s is due", h.Name, h.Typeflag, h.Size, name)
 		}
 		return h.Size, nil
@@ -239,6 +239,16 @@ func Read(r io.Reader, put func(f File, content io.Reader) error) (m Manifest, e
 	return m, nil
 }
 
+// sparse says whether an entry is made of holes, so that a small file may claim to hold a great deal.
+func sparse(h *tar.Header) bool {
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
 // put writes one file of the folder that is being made.
 func put(disk durable.Disk, to string, content io.Reader) error {
 	if _, err := os.Stat(filepath.Dir(to)); err != nil {
@@ -271,7 +281,7 @@ func (r *Restored) tame(dir string, opt Options) error {
 	switch role {
 	case node.Home:
 		logName = "ledger"
-		if r.Stopped, err = home.Halt(opt.Disk, dir, "restored from the backup of "+r.Made.Format(time.RFC3339)+": approve again if you still want to"); err != nil {
+		if r.Stopped, err = home.Halt(opt.Disk, dir, "restored from the backup of "+r.Made.Format(time.RFC3339)); err != nil {
 			return err
 		}
 	case node.Agency:

@@ -36,18 +36,19 @@ const (
 	CameraChanged Reason = "camera-changed"
 	CopyDamaged   Reason = "copy-damaged"
 	RecordDamaged Reason = "record-damaged"
+	Restored      Reason = "restored"
 )
 
 // Reasons lists all of them.
 func Reasons() []Reason {
 	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, RequesterBusy, RequesterFull, RequesterLimit,
-		RequesterTrouble, RequesterRefuses, Trouble, RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged}
+		RequesterTrouble, RequesterRefuses, Trouble, RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged, Restored}
 }
 
 // Over says whether the reason ends an answer.
 func (r Reason) Over() bool {
 	switch r {
-	case RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged:
+	case RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged, Restored:
 		return true
 	}
 	return false
@@ -88,6 +89,8 @@ func (r Reason) Words() string {
 		return "the prepared clip was damaged on this home's disk"
 	case RecordDamaged:
 		return "the answer's record and its grant do not fit together"
+	case Restored:
+		return "this node was restored from a backup, which cannot know whether the answer was taken back or arrived since"
 	}
 	return "something failed"
 }
@@ -119,6 +122,8 @@ func (r Reason) WayOut() string {
 		return "nothing is sent"
 	case CameraChanged, CopyDamaged, RecordDamaged:
 		return "look at the clip and approve again; what was sent cannot be opened"
+	case Restored:
+		return "nothing of it is sent; approve again if you still agree"
 	}
 	return "it is tried again until the request expires; `porchlight home withdraw` stops it"
 }

@@ -25,7 +25,7 @@ func Halt(disk durable.Disk, dir, why string) (stopped []string, err error) {
 		if node.ReadJSON(path, a) != nil || !a.open() {
 			continue
 		}
-		a.State, a.Problem = "stopped", why
+		a.State, a.Reason, a.Problem = "stopped", Restored, why
 		if n := a.left(); n > 0 {
 			a.Problem += fmt.Sprintf(" (%d of %d releases had left with their key before)", n, len(a.Releases))
 		}

@@ -201,7 +201,61 @@ func newDocketCommand(a *app) *cobra.Command {
 		})),
 	}
 	cmd.Flags().Int64Var(&note, "entry", -1, "print the signed document of this entry")
+	cmd.AddCommand(newResumeCommand(a))
 	return cmd
+}
+
+func newResumeCommand(a *app) *cobra.Command {
+	var args agency.Resume
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "resume",
+		Short: "Show whether a restored docket may sign again",
+		Long: `A docket that was restored from a backup may be behind what this agency signed since, and to sign at an
+old size again is a fork: proof of misconduct that every peer keeps. So it signs nothing until every steward
+in config.toml has told what it holds of the docket and all of that is here, or until most have and a day
+has passed. The running node asks them by itself; this shows how far it is.
+
+With --alone it signs again at once. Do that only where no steward is left who could have seen a later
+entry, or where you know that the backup was made after the last one.`,
+		Example: `  porchlight agency docket resume
+  porchlight agency docket resume --alone`,
+		Args: cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			if args.Alone {
+				if err := a.Confirm(yes, "If this agency signed anything after the backup, signing now proves misconduct, for good. Sign all the same?"); err != nil {
+					return err
+				}
+			}
+			var s agency.Resumed
+			if err := a.atAgency(ctx, "agency.docket.resume", args, &s); err != nil {
+				return err
+			}
+			return a.Show(s, func(w io.Writer) error { return writeResumed(w, s) })
+		})),
+	}
+	cmd.Flags().BoolVar(&args.Alone, "alone", false, "sign again without the stewards' answers")
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask: you know that nothing was signed after the backup")
+	return cmd
+}
+
+func writeResumed(w io.Writer, s agency.Resumed) error {
+	state := "yes"
+	switch {
+	case s.Forked:
+		state = "no: FORKED. This docket contradicts another version of it that the agency signed"
+	case s.Restored != nil && len(s.Stewards) == 0:
+		state = "not yet: it is from a backup, and config.toml names no steward to ask; add one, or see --alone"
+	case s.Restored != nil:
+		state = fmt.Sprintf("not yet: it is from the backup of %s; %d of %d stewards have answered", s.Restored.Backup.Format(time.RFC3339), len(s.Answered), len(s.Stewards))
+	}
+	if err := ui.Facts(w, "entries", fmt.Sprint(s.Entries), "signs", state, "answered", strings.Join(s.Answered, " ")); err != nil {
+		return err
+	}
+	for _, id := range s.Deaf {
+		fmt.Fprintf(w, "no answer can come to request %s: its key was on the old disk; resolve it and ask again\n", ui.Short(id))
+	}
+	return nil
 }
 
 func newReceivedCommand(a *app) *cobra.Command {
@@ -247,7 +301,8 @@ func newVaultCommand(a *app) *cobra.Command {
 		Use:   "vault",
 		Short: "List the releases this agency holds",
 		Long: `Lists every release and where it is in its life: arriving, sealed (complete, its key not here yet), open
-(its key is here), deleted. The key is destroyed at the time shown; what is left then cannot be read.
+(its key is here), lost (it was on a disk that is gone: sealed releases and their keys are in no backup, by
+design), deleted. The key is destroyed at the time shown; what is left then cannot be read.
 
 One that is arriving waits for its home until the request expires. It stands still for want of room with
 disk-full (make room on the disk) or vault-full (raise vault_mb in config.toml, and restart the node); the

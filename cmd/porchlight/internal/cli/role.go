@@ -171,7 +171,7 @@ several, name one.`,
 		Example: "  porchlight status\n  porchlight status --dir /srv/porchlight --json",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(Nothing(func(ctx context.Context) error {
-			dir, err := a.onlyFolder()
+			dir, err := a.OnlyFolder()
 			if err != nil {
 				return err
 			}
@@ -180,8 +180,8 @@ several, name one.`,
 	}
 }
 
-// onlyFolder is --dir, else the one node under ~/.porchlight.
-func (a *App) onlyFolder() (string, error) {
+// OnlyFolder is --dir, else the one node under ~/.porchlight.
+func (a *App) OnlyFolder() (string, error) {
 	var found []string
 	for _, role := range []node.Role{node.Home, node.Agency, node.Steward, node.Observe} {
 		dir, err := a.Folder(string(role))
@@ -207,7 +207,7 @@ func (a *App) onlyFolder() (string, error) {
 // folderOf is the folder of a role's node; without a role, of the one node on this machine.
 func (a *App) folderOf(role node.Role) (string, error) {
 	if role == "" {
-		return a.onlyFolder()
+		return a.OnlyFolder()
 	}
 	return a.Folder(string(role))
 }
