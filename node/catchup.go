@@ -110,10 +110,10 @@ func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) 
 	if err != nil || !done {
 		return err
 	}
-	s.settle(d)
 	if err := s.readDocket(d); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}
+	s.settle(d)
 	if s.State.Role() == Steward {
 		s.passOn(d, had)
 	}

@@ -281,7 +281,7 @@ func (r *Restored) tame(dir string, opt Options) error {
 	switch role {
 	case node.Home:
 		logName = "ledger"
-		if r.Stopped, err = home.Halt(opt.Disk, dir, "restored from the backup of "+r.Made.Format(time.RFC3339)); err != nil {
+		if r.Stopped, err = home.Halt(opt.Disk, dir, r.Made, opt.Now()); err != nil {
 			return err
 		}
 	case node.Agency:

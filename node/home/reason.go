@@ -90,7 +90,7 @@ func (r Reason) Words() string {
 	case RecordDamaged:
 		return "the answer's record and its grant do not fit together"
 	case Restored:
-		return "this node was restored from a backup, which cannot know whether the answer was taken back or arrived since"
+		return "the node is from a backup, which cannot know what became of the answer"
 	}
 	return "something failed"
 }

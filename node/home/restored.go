@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -13,7 +14,7 @@ import (
 // Halt stops every answer that is under way in the folder of a home that does not run, since its owner
 // may have taken it back after the folder was copied. What the silent holds keep is looked at anew,
 // since they stand on the disk of the recordings. It returns the ids of the answers.
-func Halt(disk durable.Disk, dir, why string) (stopped []string, err error) {
+func Halt(disk durable.Disk, dir string, backup, now time.Time) (stopped []string, err error) {
 	folder := os.DirFS(dir)
 	answers, err := fs.Glob(folder, "answers/*/answer.json")
 	if err != nil {
@@ -25,7 +26,8 @@ func Halt(disk durable.Disk, dir, why string) (stopped []string, err error) {
 		if node.ReadJSON(path, a) != nil || !a.open() {
 			continue
 		}
-		a.State, a.Reason, a.Problem = "stopped", Restored, why
+		a.State, a.Reason, a.Since = "stopped", Restored, now.UTC()
+		a.Problem = "restored from the backup of " + backup.Format(time.RFC3339)
 		if n := a.left(); n > 0 {
 			a.Problem += fmt.Sprintf(" (%d of %d releases had left with their key before)", n, len(a.Releases))
 		}
