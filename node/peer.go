@@ -228,6 +228,14 @@ func (p *Peer) Control(ctx context.Context, c Commands) error {
 	return ServeControl(ctx, p.State.Path(), c)
 }
 
+// Copies counts the gossip messages that came in since Start, repeated ones included.
+func (p *Peer) Copies() int64 {
+	if p.topic == nil {
+		return 0
+	}
+	return p.topic.Copies()
+}
+
 // Host is the running node's host; nil before Start.
 func (p *Peer) Host() *host.Host { return p.host }
 

@@ -31,18 +31,26 @@ type Police struct {
 	cases               int
 }
 
+// Enrols makes the docket's first entry, which names the officer. Asks does it where it is not done.
+func (p *Police) Enrols() {
+	w := p.w
+	w.t.Helper()
+	if p.enrolled {
+		return
+	}
+	note, err := consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Det. Ruiz", Key: p.officer.Verifier(),
+		Expires: consent.At(w.Now().AddDate(1, 0, 0)), By: p.supervisor.Verifier(), Created: consent.At(w.Now())}, p.supervisor)
+	w.must(err)
+	p.do("agency.publish", agency.Entry{Note: string(note)}, nil)
+	p.enrolled = true
+}
+
 // Asks publishes a request for the hour before, around the corner, and returns its id and the moment. Each one is of a
 // case of its own.
 func (p *Police) Asks() (consent.RequestID, time.Time) {
 	w := p.w
 	w.t.Helper()
-	if !p.enrolled {
-		note, err := consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Det. Ruiz", Key: p.officer.Verifier(),
-			Expires: consent.At(w.Now().AddDate(1, 0, 0)), By: p.supervisor.Verifier(), Created: consent.At(w.Now())}, p.supervisor)
-		w.must(err)
-		p.do("agency.publish", agency.Entry{Note: string(note)}, nil)
-		p.enrolled = true
-	}
+	p.Enrols()
 	p.cases++
 	ring := geo.Circle(Corner, 250, 16)
 	area, err := json.Marshal(map[string]any{"type": "Polygon", "coordinates": [][]geo.Point{append(ring, ring[0])}})

@@ -31,9 +31,11 @@ type Config struct {
 	Homes    int
 	Stewards int        // 5 if 0; NoStewards for none
 	NATShare float64    // of homes
-	Link     LinkConfig // of homes; its NAT is drawn by NATShare. Stewards and police have DefaultDown both ways and no NAT
+	Link     LinkConfig // of homes; its NAT is drawn by NATShare
+	Hub      LinkConfig // of stewards and police; DefaultDown both ways where it names no speed
 	Known    int        // stewards that each home keeps; 4 if 0
 	Records  string     // folder for what nodes keep, the test's own if empty
+	Quiet    bool       // nodes do not log into the story
 }
 
 // NoStewards is a neighbourhood in which nodes only know whom they are told of.
@@ -96,7 +98,10 @@ func New(t testing.TB, cfg Config) *World {
 	w.chain, err = charter.Start(note)
 	w.must(err)
 
-	hub := LinkConfig{Up: DefaultDown}
+	hub := cfg.Hub
+	if hub.Up == 0 {
+		hub.Up = DefaultDown
+	}
 	for i := range cfg.Stewards {
 		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, hub)
 		w.Stewards = append(w.Stewards, n)
@@ -244,7 +249,10 @@ func (n *Node) Start() {
 	w.must(err)
 	config := fmt.Sprintf("version = 1\nlisten = [%q]\nmdns = false\nstewards = %s\n[home]\nanswer_delay = \"0s\"\n", n.listen(), stewards)
 	w.must(os.WriteFile(filepath.Join(n.dir, "config.toml"), []byte(config), 0o600))
-	opt := node.Options{Now: w.Now, Log: slog.New(slog.NewTextHandler(diary{n}, &slog.HandlerOptions{Level: slog.LevelInfo})), Network: n.Link.Network()}
+	opt := node.Options{Now: w.Now, Network: n.Link.Network()}
+	if !w.cfg.Quiet {
+		opt.Log = slog.New(slog.NewTextHandler(diary{n}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var r interface {
 		Run(context.Context) error

@@ -18,6 +18,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -60,6 +61,7 @@ type Topic struct {
 	ps     *pubsub.PubSub
 	leave  func()
 	cancel context.CancelFunc
+	copies atomic.Int64
 }
 
 // Join joins the mesh's one topic; call it once on a host. It lasts until ctx ends or Close.
@@ -98,10 +100,11 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 		pubsub.WithValidateQueueSize(256),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(t.name), 4)),
 		pubsub.WithPeerFilter(func(p peer.ID, _ string) bool { return h.Mesh(p.String()) }),
-		pubsub.WithAppSpecificRpcInspector(func(p peer.ID, _ *pubsub.RPC) error {
+		pubsub.WithAppSpecificRpcInspector(func(p peer.ID, rpc *pubsub.RPC) error {
 			if !h.Mesh(p.String()) {
 				return errors.New("gossip: not a mesh peer")
 			}
+			t.copies.Add(int64(len(rpc.GetPublish())))
 			return nil
 		}),
 		pubsub.WithPeerScore(score, thresholds),
@@ -226,6 +229,9 @@ func (t *Topic) Publish(ctx context.Context, msg []byte) error {
 
 // Peers counts the connected peers that follow the topic.
 func (t *Topic) Peers() int { return len(t.ps.ListPeers(t.name)) }
+
+// Copies counts the messages that peers sent to this host, repeated ones included.
+func (t *Topic) Copies() int64 { return t.copies.Load() }
 
 // Close leaves the topic.
 func (t *Topic) Close() error {

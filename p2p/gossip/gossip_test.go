@@ -113,6 +113,9 @@ func TestOnlyAcceptedMessagesAreForwarded(t *testing.T) {
 		if b.count("+ good") != 1 || c.count("+ good") != 1 {
 			t.Error("a message was shown more than once")
 		}
+		if n := b.topic.Copies(); n != 3 {
+			t.Errorf("b counts %d messages of its peers, not 3", n)
+		}
 		b.mu.Lock()
 		if b.from[0] != a.ID() {
 			t.Errorf("from = %s, want the forwarding peer %s", b.from[0], a.ID())
