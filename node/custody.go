@@ -2,6 +2,7 @@ package node
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -60,7 +61,7 @@ func VerifyCustody(path string) (custody.Entry, error) {
 	return last, nil
 }
 
-// cutTornLine moves what an interrupted append left behind the last line break to path.torn.
+// cutTornLine moves what an interrupted append left at the end to path.torn.
 func cutTornLine(disk durable.Disk, path string) error {
 	f, err := disk.Open(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
@@ -74,11 +75,15 @@ func cutTornLine(disk durable.Disk, path string) error {
 	if err != nil {
 		return err
 	}
-	tail := make([]byte, min(info.Size(), custody.MaxLine+1))
+	tail := make([]byte, min(info.Size(), 2*custody.MaxLine))
 	if _, err := f.ReadAt(tail, info.Size()-int64(len(tail))); err != nil && err != io.EOF {
 		return err
 	}
-	keep := strings.LastIndexByte(string(tail), '\n') + 1
+	keep := bytes.LastIndexByte(tail, '\n') + 1
+	// Of a line over two pages the disk may have the end and not yet the beginning, which reads as zeros.
+	if before := bytes.LastIndexByte(tail[:max(keep-1, 0)], '\n') + 1; bytes.IndexByte(tail[before:keep], 0) >= 0 {
+		keep = before
+	}
 	if keep == len(tail) {
 		return nil
 	}

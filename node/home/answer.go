@@ -42,6 +42,8 @@ type Answer struct {
 	Attempts  int             `json:"attempts"` // that failed, one after the other
 	Grant     consent.GrantID `json:"grant,omitempty"`
 	Releases  []Release       `json:"releases"`
+
+	unsure bool // the last write of its record failed, so that the disk may have this or the one before
 }
 
 // Release is one prepared release of an answer, in files N.sealed, N.nodes, N.manifest and N.key.
@@ -85,8 +87,9 @@ func (a *Answer) left() (n int) {
 }
 
 // step is the one way in which an answer changes. It fails where the answer is no longer in the
-// state from, as when its owner took it back meanwhile. What lets an answer go on counts once it is
-// on the disk; what stops it counts at once, and the record that could not be written is put aside.
+// state from, as when its owner took it back meanwhile. What lets an answer go on, or says that it
+// arrived, counts once it is on the disk; what stops it counts at once, and the record that could not
+// be written is put aside. Either way the record is written again (settle) before anything is done.
 func (h *Home) step(id, from, to string, change func(*Answer) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -105,22 +108,45 @@ func (h *Home) stepLocked(id, from, to string, change func(*Answer) error) error
 			return err
 		}
 	}
-	record := h.file(a, "answer.json")
-	if next.open() {
-		if err := node.WriteJSON(h.disk(), record, &next); err != nil {
+	if next.open() || to == "delivered" {
+		if err := h.record(&next); err != nil {
+			a.unsure = true
 			return err
 		}
 		*a = next
 		return nil
 	}
 	*a = next
-	err := node.WriteJSON(h.disk(), record, a)
-	if err != nil {
-		// Read again after a restart, the old record would be sent.
-		err = errors.Join(fmt.Errorf("answer %s is %s, its record could not be written and is put aside: %w", id, to, err),
-			h.disk().Rename(record, record+".old"))
+	err := h.record(a)
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("answer %s is %s, and its record could not be written: %w", id, to, err)
+	// Read again after a restart, the old record would be sent.
+	record := h.file(a, "answer.json")
+	if aside := h.disk().Rename(record, record+".old"); aside != nil {
+		err = errors.Join(err, aside, errors.New("if the node is restarted before there is room or a working disk, it goes on with this answer: withdraw it again after that"))
 	}
 	return err
+}
+
+// record writes an answer's record.
+func (h *Home) record(a *Answer) error {
+	err := node.WriteJSON(h.disk(), h.file(a, "answer.json"), a)
+	a.unsure = err != nil
+	return err
+}
+
+// settle writes the records again that could not be written, so that the disk has what counts here.
+// The caller holds h.mu.
+func (h *Home) settle() error {
+	var errs []error
+	for _, a := range h.answers {
+		if a.unsure {
+			errs = append(errs, h.record(a))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // snapshot is an answer as it is now.
@@ -162,6 +188,10 @@ func (h *Home) loadAnswers() error {
 		return err
 	}
 	for _, name := range names {
+		// As OpenPeer does for its folders: what is read here counts, so it must not change with a power cut.
+		if err := h.disk().SyncDir(filepath.Dir(name)); err != nil {
+			return err
+		}
 		a := &Answer{}
 		if err := node.ReadJSON(name, a); err != nil {
 			return node.WithHint(err, "restore it from a backup, or move the folder away: what it approved is then not sent")
@@ -172,12 +202,37 @@ func (h *Home) loadAnswers() error {
 		if a.State == "sending" {
 			a.State = "waiting"
 		}
-		h.answers[a.ID] = a
-		if h.inbox[a.Request] == nil { // its file was damaged; the answer can be seen and taken back all the same
-			h.inbox[a.Request] = &Item{Request: a.Request, Arrived: a.Created, Cameras: []Matched{}, State: "new"}
+		h.load(a)
+	}
+	aside, err := filepath.Glob(h.peer.State.Path("answers", "*", "answer.json.old"))
+	if err != nil {
+		return err
+	}
+	for _, name := range aside {
+		if err := h.disk().SyncDir(filepath.Dir(name)); err != nil {
+			return err
 		}
+		a := &Answer{}
+		if err := node.ReadJSON(name, a); err != nil || a.ID != filepath.Base(filepath.Dir(name)) {
+			h.peer.Log.Error("record of an answer that was stopped is unreadable", "file", name, "err", err)
+			continue
+		}
+		if h.answers[a.ID] != nil {
+			continue // it could be written after all
+		}
+		if a.open() {
+			a.State, a.Problem = "failed", "it was stopped, and the disk took no record of why"
+		}
+		h.load(a)
 	}
 	return nil
+}
+
+func (h *Home) load(a *Answer) {
+	h.answers[a.ID] = a
+	if h.inbox[a.Request] == nil { // its file was damaged; the answer can be seen and taken back all the same
+		h.inbox[a.Request] = &Item{Request: a.Request, Arrived: a.Created, Cameras: []Matched{}, State: "new"}
+	}
 }
 
 // approve stores the owner's decision. From here on the node prepares and sends by itself.
@@ -223,6 +278,11 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 		ans.Decisions = append(ans.Decisions, grant.Decision{Request: r.ID, Camera: c, Span: grant.Span{From: consent.At(from), Until: consent.At(until)},
 			Release: true, FacesVisible: true, At: consent.At(h.peer.Now())})
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.settle(); err != nil {
+		return AnswerStatus{}, err
+	}
 	if err := h.disk().MkdirAll(h.peer.State.Path("answers", ans.ID), 0o700); err != nil {
 		return AnswerStatus{}, err
 	}
@@ -232,12 +292,13 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 			return AnswerStatus{}, err
 		}
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if err := node.WriteJSON(h.disk(), h.file(ans, "answer.json"), ans); err != nil {
+	if err := h.record(ans); err != nil {
 		// The owner is told that nothing was approved, so nothing of it may be found later.
-		if undo := h.disk().Remove(h.file(ans, "answer.json")); !errors.Is(undo, fs.ErrNotExist) {
-			err = errors.Join(err, undo)
+		if undo := h.disk().Remove(h.file(ans, "answer.json")); undo != nil && !errors.Is(undo, fs.ErrNotExist) {
+			ans.State, ans.Problem = "failed", "the disk took no record of the approval"
+			h.answers[ans.ID] = ans
+			err = node.WithHint(errors.Join(fmt.Errorf("not approved, but the disk may have recorded that it was: %w", err), undo),
+				"mend the disk; if the node was restarted before, `porchlight home show "+short(r.ID)+"` says whether it is approved")
 		}
 		return AnswerStatus{}, err
 	}
@@ -256,8 +317,16 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 	defer h.mu.Unlock()
 	var errs []error
 	out := []AnswerStatus{}
+	item := h.inbox[req]
 	for id, ans := range h.answers {
-		if ans.Request != req || !ans.open() {
+		switch {
+		case ans.Request != req:
+			continue
+		case !ans.open():
+			if item.unsure && ans.State == "withdrawn" {
+				errs = append(errs, h.record(ans), h.ledger.Note("owner", "withdrawn", string(req), "answer "+id))
+				out = append(out, ans.status())
+			}
 			continue
 		}
 		if cancel := h.sending[id]; cancel != nil {
@@ -277,9 +346,11 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 	if len(out) == 0 {
 		return nil, errors.New("nothing to take back: no answer to this request is on its way")
 	}
-	h.inbox[req].State = "declined"
-	if err := errors.Join(append(errs, h.saveItem(h.inbox[req]))...); err != nil {
-		return nil, node.WithHint(fmt.Errorf("taken back, but not all of it could be recorded: %w", err), "make room on the disk; `porchlight home show "+short(req)+"` lists the answers")
+	item.State = "declined"
+	err = errors.Join(append(errs, h.saveItem(item))...)
+	item.unsure = err != nil
+	if err != nil {
+		return nil, node.WithHint(fmt.Errorf("taken back, but not all of it could be recorded: %w", err), "make room on the disk, then give this command again; `porchlight home show "+short(req)+"` lists the answers")
 	}
 	return out, nil
 }
@@ -294,6 +365,9 @@ func (h *Home) answer(ctx context.Context) error {
 	g.SetLimit(atOnce)
 	defer g.Wait()
 	for {
+		h.mu.Lock()
+		unsettled := h.settle()
+		h.mu.Unlock()
 		for _, a := range h.due() {
 			work, done := h.begin(ctx, a.ID)
 			if !g.TryGo(func() error {
@@ -309,6 +383,9 @@ func (h *Home) answer(ctx context.Context) error {
 			}
 		}
 		wait := time.Hour
+		if unsettled != nil {
+			wait = time.Minute
+		}
 		h.mu.Lock()
 		for _, a := range h.answers {
 			if a.open() && h.sending[a.ID] == nil {

@@ -87,8 +87,8 @@ func TestAnswerThatCannotBeRecorded(t *testing.T) {
 		t.Errorf("taken back, the answer is %s: %v", h.snapshot("1").State, err)
 	}
 	h.Close()
-	if h = reopen(t, dir); len(h.answers) != 0 {
-		t.Errorf("the next run finds %d answers to send", len(h.answers))
+	if h = reopen(t, dir); len(h.due()) != 0 {
+		t.Errorf("the next run finds %d answers to send", len(h.due()))
 	}
 }
 

@@ -105,8 +105,7 @@ func (h *Home) cameraAdd(ctx context.Context, a CamerasAdd) (Camera, error) {
 	if err := library.CheckCameras(sources(all)); err != nil {
 		return Camera{}, node.WithHint(err, "`porchlight home cameras try FOLDER` shows what would be made of a folder's files")
 	}
-	h.cameras = all
-	return c, h.saveCameras(ctx)
+	return c, h.setCameras(ctx, all)
 }
 
 // CamerasTry says which files of which folder to look at, and how.
@@ -155,8 +154,13 @@ func (h *Home) cameraOffer(offered bool) func(context.Context, CameraName) (Came
 		if i < 0 {
 			return Camera{}, h.noCamera(a.Name)
 		}
-		h.cameras[i].Offered = offered
-		return h.cameras[i], h.saveCameras(ctx)
+		next := slices.Clone(h.cameras)
+		next[i].Offered = offered
+		err := h.setCameras(ctx, next)
+		if !offered {
+			h.cameras[i].Offered = false // recorded or not
+		}
+		return next[i], err
 	}
 }
 
@@ -168,8 +172,8 @@ func (h *Home) cameraRemove(ctx context.Context, a CameraName) (Camera, error) {
 		return Camera{}, h.noCamera(a.Name)
 	}
 	c := h.cameras[i]
-	h.cameras = slices.Delete(h.cameras, i, i+1)
-	return c, h.saveCameras(ctx)
+	h.cameras[i].Offered = false // also where the rest cannot be recorded
+	return c, h.setCameras(ctx, slices.Delete(slices.Clone(h.cameras), i, i+1))
 }
 
 func (h *Home) cameraIndex(name library.CameraID) int {
@@ -203,11 +207,13 @@ func (h *Home) noCamera(name string) error {
 	return node.WithHint(fmt.Errorf("no camera is called %q", name), "`porchlight home cameras` lists them")
 }
 
-// saveCameras stores the list and tells the library. The caller holds h.mu.
-func (h *Home) saveCameras(ctx context.Context) error {
-	if err := node.WriteJSON(h.disk(), h.peer.State.Path("cameras.json"), h.cameras); err != nil {
-		return err
+// setCameras stores the list, which then counts, and tells the library. The caller holds h.mu.
+func (h *Home) setCameras(ctx context.Context, next []Camera) error {
+	if err := node.WriteJSON(h.disk(), h.peer.State.Path("cameras.json"), next); err != nil {
+		return node.WithHint(fmt.Errorf("the list of cameras could not be recorded, so what is offered may be another after a restart: %w", err),
+			"make room or mend the disk, then give the command again; `porchlight home cameras` lists what is offered")
 	}
+	h.cameras = next
 	if err := h.library.SetCameras(ctx, sources(h.cameras)); err != nil {
 		return err
 	}

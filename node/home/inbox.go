@@ -24,6 +24,8 @@ type Item struct {
 	Held    bool              `json:"held"`             // recordings are kept from roll-off until the request expires
 	Reason  string            `json:"reason,omitempty"` // why some recordings are not held: "hold-quota" or "hold-failed"
 	Problem string            `json:"problem,omitempty"`
+
+	unsure bool // not all of a withdrawal could be recorded
 }
 
 // Matched is a camera whose view touches the request's area and that has recordings of its window.
@@ -198,6 +200,9 @@ func (h *Home) saveItem(i *Item) error {
 func (h *Home) loadInbox() error {
 	names, err := filepath.Glob(h.peer.State.Path("inbox", "*.json"))
 	if err != nil {
+		return err
+	}
+	if err := h.disk().SyncDir(h.peer.State.Path("inbox")); err != nil {
 		return err
 	}
 	for _, name := range names {

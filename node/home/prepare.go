@@ -112,6 +112,13 @@ func (h *Home) prepare(ctx context.Context, a Answer, r node.Request) error {
 	if err := h.sameSources(a, r); err != nil {
 		return err
 	}
+	// What is written over must not be what a record on the disk still says is ready.
+	h.mu.Lock()
+	err := h.settle()
+	h.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	key, err := consent.GenerateKey(rand.Reader, grant.KeyName)
 	if err != nil {
 		return err
