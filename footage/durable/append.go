@@ -19,7 +19,8 @@ type AppendFile struct {
 	path   string
 	file   File
 	size   int64
-	broken error
+	broken error // what is behind size is not known
+	closed bool
 }
 
 // OpenAppend is [Disk.OpenAppend] on the operating system's files.
@@ -52,32 +53,39 @@ func (d Disk) OpenAppend(path string, perm fs.FileMode) (*AppendFile, error) {
 
 // Append adds p at the end and returns when it is durable.
 //
-// After an error p may or may not be there once the file is read again. When the write itself
-// failed (a full disk) and what it left could be cut off, later calls go on; otherwise the file
-// refuses everything until it is opened again.
+// After an error p may or may not be there once the file is read again. A later call first cuts off
+// what it left, and goes on when that cut is durable.
 func (a *AppendFile) Append(p []byte) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return fmt.Errorf("log %s: %w", a.path, fs.ErrClosed)
+	}
 	if a.broken != nil {
-		return a.broken
+		err := a.file.Truncate(a.size)
+		if err == nil {
+			err = a.file.Datasync()
+		}
+		if err != nil {
+			return fmt.Errorf("log %s: what an earlier append left cannot be taken back: make room on the disk, or check it: %w", a.path, errors.Join(a.broken, err))
+		}
+		a.broken = nil
 	}
 	n, err := a.file.WriteAt(p, a.size)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		if terr := a.file.Truncate(a.size); terr != nil {
-			a.broken = fmt.Errorf("log %s: an append failed half-way and could not be taken back: restart to repair it: %w", a.path, errors.Join(err, terr))
-			return a.broken
+		if a.broken = a.file.Truncate(a.size); a.broken != nil {
+			err = errors.Join(err, a.broken)
 		}
 		return fmt.Errorf("append to %s: %w", a.path, err)
 	}
 	if err := a.file.Datasync(); err != nil {
 		// The kernel may hold the bytes without ever writing them. Left there, they would be read
 		// as a record, and be a hole before later ones after a power cut.
-		err = errors.Join(err, a.file.Truncate(a.size))
-		a.broken = fmt.Errorf("log %s: the disk did not confirm a write, so its end is not known: check the disk, then restart: %w", a.path, err)
-		return a.broken
+		a.broken = errors.Join(err, a.file.Truncate(a.size))
+		return fmt.Errorf("append to %s: the disk did not confirm it: %w", a.path, a.broken)
 	}
 	a.size += int64(len(p))
 	return nil
@@ -94,9 +102,7 @@ func (a *AppendFile) Size() int64 {
 func (a *AppendFile) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.broken == nil {
-		a.broken = fmt.Errorf("log %s: %w", a.path, fs.ErrClosed)
-	}
+	a.closed = true
 	return a.file.Close()
 }
 

@@ -15,8 +15,8 @@
 // disk although the call that made it, or the sync after it, failed. A caller that must know reads
 // back what is there. After a failed sync the kernel may have dropped the unwritten pages and call
 // them clean, so that a second sync succeeds and proves nothing; an [AppendFile] whose sync failed
-// therefore cuts off what it wrote, lest it be read as good until the next power cut, and refuses
-// everything until it is opened again; and WriteFile starts over with a new file.
+// therefore cuts off what it wrote, lest it be read as good until the next power cut, and takes
+// nothing more before that cut is durable; and WriteFile starts over with a new file.
 //
 // A crash can leave a temporary file behind; [Disk.RemoveTemporary] clears them, at start, under
 // the [Lock].

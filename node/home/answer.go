@@ -494,7 +494,7 @@ func (h *Home) fail(id string, cause error) error {
 	}
 	// It lets nothing go on, so it counts also where the disk takes no record of it.
 	*a = next
-	err := node.WriteJSON(h.disk(), h.file(a, "answer.json"), a)
+	err := h.record(a)
 	if news {
 		err = errors.Join(err, h.noteLocked(a, what, reason))
 	}

@@ -195,7 +195,7 @@ func (s *session) progress(root string, have, _ int64) {
 	if had := have - 1; s.sent[i] == 0 && had != rel.Have {
 		further := had > rel.Have
 		if rel.Have = had; further { // the session before this one brought something
-			if err := errors.Join(s.goesOn(a), node.WriteJSON(s.disk(), s.file(a, "answer.json"), a)); err != nil {
+			if err := errors.Join(s.goesOn(a), s.record(a)); err != nil {
 				s.peer.Log.Error("answer's record not written", "answer", a.ID, "err", err)
 			}
 		}
