@@ -179,6 +179,13 @@ func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) 
 	if err != nil {
 		return nil, a.taken(h, root, errors.Join(err, a.vault.end(h, root, false, a.peer.Now())))
 	}
+	// Where the disk was full the last time, a block of nothing shows whether it still is before the home
+	// sends one in vain.
+	if k.reason == "disk-full" {
+		if err := p.try(); err != nil {
+			return nil, a.taken(h, root, errors.Join(err, p.Close(), a.vault.end(h, root, false, a.peer.Now())))
+		}
+	}
 	a.vault.standsStill(h, root, "")
 	p.failed = func(err error) error { return a.taken(h, root, err) }
 	p.closed = func(wrote bool) error { return a.vault.end(h, root, wrote, a.peer.Now()) }
@@ -393,6 +400,15 @@ func openPart(disk durable.Disk, base string, size int64) (_ *part, err error) {
 func (p *part) Size() int64     { return p.size }
 func (p *part) Have() int64     { return p.have }
 func (p *part) Nodes() [][]byte { return p.nodes }
+
+// try writes as much as the next leaf may take and takes it back.
+func (p *part) try() error {
+	if p.leaves == nil {
+		return nil
+	}
+	_, err := p.leaves.WriteAt(make([]byte, min(release.ChunkSize, p.size-p.at)), p.at)
+	return errors.Join(err, p.leaves.Truncate(p.at))
+}
 
 func (p *part) Write(i int64, leaf bool, data []byte) error {
 	err := p.write(i, leaf, data)
