@@ -2,9 +2,9 @@
 //
 // # Session
 //
-// The home dials one of the requester's reply addresses, TCP before QUIC, from an endpoint that exists for this one
-// delivery: no listen address, no identify, no peer store, and no dial but the given ones. Its libp2p identity *is* the
-// grant key. The libp2p handshake (Noise, or TLS 1.3 with the libp2p extension) proves possession of the identity key
+// The home dials the requester's reply addresses, TCP before QUIC, each with a head start over the next, and the first
+// that answers carries the session. It dials from an endpoint that exists for this one delivery: no listen address, no
+// identify, no peer store, and no dial but the given ones. Its libp2p identity *is* the grant key. The libp2p handshake (Noise, or TLS 1.3 with the libp2p extension) proves possession of the identity key
 // over the handshake's own transcript, so that key's signature over the session is given by construction; the
 // requester takes the remote identity as the grant's signer and needs no further challenge. In the same way the home
 // knows that it talks to the key named in the reply address.
@@ -108,11 +108,12 @@ type SendConfig struct {
 
 // Timing bounds how long a peer may take. Zero fields mean the defaults named.
 type Timing struct {
-	Dial    time.Duration // one dial with its handshake: 20 s
-	Grant   time.Duration // for a stranger to hand in its grant: 15 s
-	Idle    time.Duration // for a block to begin, and the slack of any transfer: 60 s
-	Answer  time.Duration // for the other side's node to judge a document or finish a release: 5 min
-	MinRate int64         // bytes a second below which a transfer is given up: 8 KiB
+	Dial      time.Duration // one dial with its handshake: 20 s
+	HeadStart time.Duration // of one address before the next is dialled beside it: 1 s
+	Grant     time.Duration // for a stranger to hand in its grant: 15 s
+	Idle      time.Duration // for a block to begin, and the slack of any transfer: 60 s
+	Answer    time.Duration // for the other side's node to judge a document or finish a release: 5 min
+	MinRate   int64         // bytes a second below which a transfer is given up: 8 KiB
 }
 
 func (t Timing) filled() Timing {
@@ -122,6 +123,7 @@ func (t Timing) filled() Timing {
 		}
 	}
 	or(&t.Dial, 20*time.Second)
+	or(&t.HeadStart, time.Second)
 	or(&t.Grant, 15*time.Second)
 	or(&t.Idle, time.Minute)
 	or(&t.Answer, 5*time.Minute)

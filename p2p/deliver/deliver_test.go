@@ -236,7 +236,7 @@ func raw(t *testing.T, h *host.Host) *link {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, l, err := c.call(t.Context(), tg, Timing{}.filled())
+	conn, l, err := c.call(t.Context(), Timing{}.filled(), tg)
 	if err != nil {
 		t.Fatal(err)
 	}

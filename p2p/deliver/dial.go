@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/config"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -87,7 +89,8 @@ func newTCP(key crypto.PrivKey) (transport.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tcp.NewTCPTransport(up, nil, nil, tcp.DisableReuseport())
+	dialer := func(ma.Multiaddr) (tcp.ContextDialer, error) { return &net.Dialer{Control: prepare}, nil }
+	return tcp.NewTCPTransport(up, nil, nil, tcp.DisableReuseport(), tcp.WithDialerForAddr(dialer))
 }
 
 func (c *caller) close() {
@@ -128,8 +131,82 @@ func parseTarget(s string) (target, error) {
 	return target{}, fmt.Errorf("deliver: %q is not a literal IP address with TCP or QUIC", s)
 }
 
-// call opens a connection to one target and a stream of the protocol on it.
-func (c *caller) call(ctx context.Context, t target, timing Timing) (transport.CapableConn, *link, error) {
+// call opens a connection to one of the targets, the earlier the better, and a stream of the protocol on it.
+func (c *caller) call(ctx context.Context, timing Timing, targets ...target) (transport.CapableConn, *link, error) {
+	var failed []error
+	for len(targets) > 0 {
+		conn, t, rest, errs := c.race(ctx, timing, targets)
+		failed = append(failed, errs...)
+		if conn == nil {
+			break
+		}
+		octx, cancel := context.WithTimeout(ctx, timing.Dial)
+		s, err := c.open(octx, conn)
+		cancel()
+		if err == nil {
+			return conn, &link{stream: s, timing: timing}, nil
+		}
+		conn.Close()
+		failed = append(failed, fmt.Errorf("deliver: open a stream to %s: %w", t.text, err))
+		targets = rest
+	}
+	return nil, nil, errors.Join(failed...)
+}
+
+// race dials the targets in their order, each when the one before it failed or had its head start, as RFC 8305 has it,
+// and returns the first connection, its target, and those that did not fail. A network that swallows the packets of one
+// transport so costs a moment, not the whole time that a dial may take. All dials have ended when it returns.
+func (c *caller) race(ctx context.Context, timing Timing, targets []target) (_ transport.CapableConn, won target, rest []target, failed []error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type result struct {
+		t    target
+		conn transport.CapableConn
+		err  error
+	}
+	results, running := make(chan result), 0
+	rest = slices.Clone(targets)
+	start := func() {
+		t := targets[0]
+		targets = targets[1:]
+		running++
+		go func() {
+			conn, err := c.dial(ctx, timing, t)
+			results <- result{t, conn, err}
+		}()
+	}
+	for start(); running > 0; {
+		head := time.NewTimer(timing.HeadStart)
+		var next <-chan time.Time
+		if len(targets) > 0 {
+			next = head.C
+		}
+		select {
+		case <-next:
+			start()
+		case r := <-results:
+			running--
+			rest = slices.DeleteFunc(rest, func(t target) bool { return t.text == r.t.text })
+			if r.err == nil {
+				head.Stop()
+				cancel()
+				for range running {
+					if late := <-results; late.err == nil {
+						late.conn.Close()
+					}
+				}
+				return r.conn, r.t, rest, failed
+			}
+			if failed = append(failed, r.err); len(targets) > 0 {
+				start()
+			}
+		}
+		head.Stop()
+	}
+	return nil, target{}, rest, failed
+}
+
+func (c *caller) dial(ctx context.Context, timing Timing, t target) (transport.CapableConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, timing.Dial)
 	defer cancel()
 	tr := c.tcp
@@ -137,18 +214,13 @@ func (c *caller) call(ctx context.Context, t target, timing Timing) (transport.C
 		tr = c.quic
 	}
 	if tr == nil {
-		return nil, nil, fmt.Errorf("deliver: dial %s: this network has no TCP", t.text)
+		return nil, fmt.Errorf("deliver: dial %s: this network has no TCP", t.text)
 	}
 	conn, err := tr.Dial(ctx, t.addr, t.id)
 	if err != nil {
-		return nil, nil, fmt.Errorf("deliver: dial %s: %w", t.text, err)
+		return nil, fmt.Errorf("deliver: dial %s: %w", t.text, err)
 	}
-	s, err := c.open(ctx, conn)
-	if err != nil {
-		conn.Close()
-		return nil, nil, fmt.Errorf("deliver: open a stream to %s: %w", t.text, err)
-	}
-	return conn, &link{stream: s, timing: timing}, nil
+	return conn, nil
 }
 
 func (c *caller) open(ctx context.Context, conn transport.CapableConn) (network.MuxedStream, error) {
@@ -194,7 +266,7 @@ func Probe(ctx context.Context, n host.Network, addrs []string) (reached []strin
 		if err == nil {
 			var conn transport.CapableConn
 			var l *link
-			if conn, l, err = c.call(ctx, t, Timing{}.filled()); err == nil {
+			if conn, l, err = c.call(ctx, Timing{}.filled(), t); err == nil {
 				reached = append(reached, a)
 				l.Close()
 				conn.Close()

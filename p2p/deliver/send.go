@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Send delivers the offer and returns nil once every key was confirmed. The addresses are tried in turn, TCP first,
-// until one answers; what goes wrong after that ends the call, and the same offer can be sent again: blocks that
-// arrived are not sent twice. An *Error with Remote set is the requester's own word.
+// Send delivers the offer and returns nil once every key was confirmed. The addresses are tried in turn, TCP first, each
+// with a head start over the next, until one answers; what goes wrong after that ends the call, and the same offer can
+// be sent again: blocks that arrived are not sent twice. An *Error with Remote set is the requester's own word.
 func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 	if hooks.Accepted == nil || hooks.Received == nil {
 		return errors.New("deliver: hooks Accepted and Received are required")
@@ -45,28 +45,23 @@ func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 		return err
 	}
 	defer c.close()
-	failed := []error{ErrUnreachable}
-	for _, t := range targets {
-		conn, l, err := c.call(ctx, t, cfg.Timing.filled())
-		if err != nil {
-			failed = append(failed, err)
-			if ctx.Err() != nil {
-				break
-			}
-			continue
-		}
-		defer conn.Close()
-		stop := context.AfterFunc(ctx, func() { l.Reset() })
-		defer stop()
-		s := &sender{link: l, hooks: hooks, log: cfg.Log}
-		err = s.run(offer)
-		if ctx.Err() != nil {
-			return fmt.Errorf("deliver: %w", ctx.Err())
-		}
-		l.end(err)
-		return err
+	if len(targets) == 0 {
+		return errors.Join(ErrUnreachable, errors.New("deliver: no reply address given"))
 	}
-	return errors.Join(failed...)
+	conn, l, err := c.call(ctx, cfg.Timing.filled(), targets...)
+	if err != nil {
+		return errors.Join(ErrUnreachable, err)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { l.Reset() })
+	defer stop()
+	s := &sender{link: l, hooks: hooks, log: cfg.Log}
+	err = s.run(offer)
+	if ctx.Err() != nil {
+		return fmt.Errorf("deliver: %w", ctx.Err())
+	}
+	l.end(err)
+	return err
 }
 
 type sender struct {
