@@ -102,16 +102,16 @@ func CheckHistory(prev []Seen, r Seen, l charter.Limits) error {
 			continue
 		}
 		if SameCase(p.Request, r.Request) {
-			posts++
+			// An agency that floods its docket shall not cost its peers a comparison of all with all.
+			if posts++; posts > l.PostsPerCase {
+				return consent.Refuse(consent.TooManyPosts, "case", "post %d of this case, or a later one; at most %d", posts, l.PostsPerCase)
+			}
 		}
 		if p.Request.Created.Format(time.DateOnly) == today {
 			load += p.Request.AreaHours()
 		}
 	}
-	switch {
-	case posts > l.PostsPerCase:
-		return consent.Refuse(consent.TooManyPosts, "case", "post %d of this case; at most %d", posts, l.PostsPerCase)
-	case load > l.DailyAreaHours:
+	if load > l.DailyAreaHours {
 		return consent.Refuse(consent.DailyArea, "area", "%.0f m²·h asked for on %s; at most %.0f", load, today, l.DailyAreaHours)
 	}
 	return nil
