@@ -86,12 +86,14 @@ func newLink(s shape, congestion string) (_ *link, err error) {
 			{"-n", name, "addr", "add", l.ips[i], "peer", l.ips[1-i], "dev", dev},
 			{"-n", name, "link", "set", dev, "up", "mtu", "1500"},
 			{"-n", name, "link", "set", "lo", "up"},
-			// The file of /proc is that of the namespace that ip enters.
-			{"netns", "exec", name, "sh", "-c", "echo " + congestion + " >/proc/sys/net/ipv4/tcp_congestion_control"},
 		} {
 			if err := ip(args...); err != nil {
 				return nil, err
 			}
+		}
+		// The file of /proc is that of the namespace that ip enters.
+		if err := ip("netns", "exec", name, "sh", "-c", "echo "+congestion+" >/proc/sys/net/ipv4/tcp_congestion_control"); err != nil {
+			return nil, fmt.Errorf("-cc %s: net.ipv4.tcp_allowed_congestion_control has to name it: %w", congestion, err)
 		}
 	}
 	for i := range 2 {
