@@ -36,7 +36,8 @@
 // # Limits
 //
 // Every frame has a length limit that is checked before memory is taken, and a deadline made of Timing.Idle and its
-// length at Timing.MinRate; block transfer as a whole must keep that rate. Each side holds at most four blocks of 1 MiB.
+// length at Timing.MinRate; block transfer as a whole must keep that rate. A line that died without a word is noticed by
+// the home within 20 seconds, and by the requester when the same grant key opens its next session. Each side holds at most four blocks of 1 MiB.
 package deliver
 
 import (
@@ -163,7 +164,7 @@ type Sink interface {
 // Limits bound what strangers can make a requester hold. Zero fields mean the defaults named.
 type Limits struct {
 	Sessions int // at once: 32
-	PerPeer  int // at once from one grant key: 1
+	PerPeer  int // at once from one grant key: 1; with one more the oldest is broken off
 	Timing   Timing
 }
 

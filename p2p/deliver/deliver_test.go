@@ -228,6 +228,11 @@ func TestRefusals(t *testing.T) {
 func raw(t *testing.T, h *host.Host) *link {
 	t.Helper()
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
+	return rawAs(t, h, key)
+}
+
+func rawAs(t *testing.T, h *host.Host, key ed25519.PrivateKey) *link {
+	t.Helper()
 	c, err := newCaller(key, host.Network{})
 	if err != nil {
 		t.Fatal(err)

@@ -76,6 +76,8 @@ func newTCP(key crypto.PrivKey) (transport.Transport, error) {
 	// One yamux frame then fills one Noise message; the default's 64 KiB take one and a second of 17 bytes, which costs
 	// both ends two system calls more.
 	mux.MaxMessageSize = noise.MaxPlaintextLength
+	// A line that went dead without a word, as when this side's address changed, is noticed within 20 seconds.
+	mux.KeepAliveInterval = 10 * time.Second
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &mux}}
 	n, err := noise.New(noise.ID, key, muxers)
 	if err != nil {

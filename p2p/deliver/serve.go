@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,8 +33,14 @@ type server struct {
 	mu      sync.Mutex
 	closed  bool
 	total   int
-	perPeer map[peer.ID]int
+	perPeer map[peer.ID][]*running // oldest first
 	running sync.WaitGroup
+}
+
+// running is one session under way.
+type running struct {
+	end   func() // breaks it off
+	ended chan struct{}
 }
 
 // Serve answers deliveries on the host until close is called, which ends running sessions and waits for them.
@@ -49,7 +56,7 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 	}
 	limits.Timing = limits.Timing.filled()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[peer.ID]int{}}
+	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[peer.ID][]*running{}}
 	h.Libp2p().SetStreamHandler(Protocol, s.handle)
 	return func() {
 		h.Libp2p().RemoveStreamHandler(Protocol)
@@ -61,26 +68,47 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 	}, nil
 }
 
-func (s *server) enter(p peer.ID) bool {
+// enter takes a session in, which end breaks off. A home that comes back has lost the connection it had, also
+// where this side has not noticed yet, as when the home's address changed: its oldest session gives way. Nobody
+// else can make it, since both proved the same key. leave is nil where there is no room.
+func (s *server) enter(p peer.ID, end func()) (leave func()) {
+	if old := s.inTheWay(p); old != nil {
+		old.end()
+		select {
+		case <-old.ended:
+		case <-time.After(s.limits.Timing.Grant):
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.total >= s.limits.Sessions || s.perPeer[p] >= s.limits.PerPeer {
-		return false
+	if s.closed || s.total >= s.limits.Sessions || len(s.perPeer[p]) >= s.limits.PerPeer {
+		return nil
 	}
+	r := &running{end, make(chan struct{})}
 	s.total++
-	s.perPeer[p]++
+	s.perPeer[p] = append(s.perPeer[p], r)
 	s.running.Add(1)
-	return true
+	return func() {
+		s.mu.Lock()
+		s.total--
+		s.perPeer[p] = slices.DeleteFunc(s.perPeer[p], func(x *running) bool { return x == r })
+		if len(s.perPeer[p]) == 0 {
+			delete(s.perPeer, p)
+		}
+		s.mu.Unlock()
+		close(r.ended)
+		s.running.Done()
+	}
 }
 
-func (s *server) leave(p peer.ID) {
+// inTheWay is the oldest session of a peer that has as many as it may; nil otherwise.
+func (s *server) inTheWay(p peer.ID) *running {
 	s.mu.Lock()
-	s.total--
-	if s.perPeer[p]--; s.perPeer[p] == 0 {
-		delete(s.perPeer, p)
+	defer s.mu.Unlock()
+	if own := s.perPeer[p]; len(own) >= s.limits.PerPeer {
+		return own[0]
 	}
-	s.mu.Unlock()
-	s.running.Done()
+	return nil
 }
 
 // handle runs one session on libp2p's goroutine for the stream.
@@ -92,17 +120,18 @@ func (s *server) handle(st network.Stream) {
 		st.Reset()
 		return
 	}
-	if !s.enter(p) {
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	leave := s.enter(p, cancel)
+	if leave == nil {
 		l.timing.Idle = min(l.timing.Idle, 2*time.Second)
 		l.end(&Error{Class: ClassBusy})
 		return
 	}
-	defer s.leave(p)
+	defer leave()
 	// Above the connection manager's mark a delivery under way is not what gets trimmed.
 	s.h.Libp2p().ConnManager().Protect(p, service)
 	defer s.h.Libp2p().ConnManager().Unprotect(p, service)
-	ctx, cancel := context.WithCancel(s.ctx)
-	defer cancel()
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
 	x := &session{link: l, r: s.r, reserve: func() error {
 		return scope.ReserveMemory(buffers*MaxBlock, network.ReservationPriorityMedium)
@@ -110,19 +139,17 @@ func (s *server) handle(st network.Stream) {
 	began := time.Now()
 	err := x.run(ctx, st.Conn().RemotePublicKey())
 	stop()
-	switch class := misbehaviour(err); {
-	case ctx.Err() != nil:
-		st.Reset()
-	case class:
+	if ctx.Err() == nil && misbehaviour(err) {
 		s.h.Misbehaved(p.String(), Protocol, err)
-		l.end(err)
-	default:
-		if x.granted { // one that came and went without a grant, as Probe does, is nothing to report
-			s.h.Log().Info("delivery ended", "peer", p.String(), "releases", x.complete, "blocks", x.blocks, "bytes", x.bytes,
-				"took", time.Since(began), "error", err)
-		}
-		l.end(err)
+	} else if x.granted { // one that came and went without a grant, as Probe does, is nothing to report
+		s.h.Log().Info("delivery ended", "peer", p.String(), "releases", x.complete, "blocks", x.blocks, "bytes", x.bytes,
+			"took", time.Since(began), "error", err)
 	}
+	if ctx.Err() != nil {
+		st.Reset()
+		return
+	}
+	l.end(err)
 }
 
 // misbehaviour: what no honest sender does, even on a bad line.
