@@ -173,6 +173,7 @@ type DocketState struct {
 	Restored *Restored `json:"restored,omitempty"`
 	Stewards []string  `json:"stewards"` // to be asked
 	Answered []string  `json:"answered"` // those whose entries are all here
+	Ahead    []string  `json:"ahead"`    // those with entries that are not here yet, or do not fit
 }
 
 // ResumeDocket tells the state of a docket. With alone it signs again although not enough stewards
@@ -189,7 +190,12 @@ func (p *Peer) ResumeDocket(id consent.AgencyID, alone bool) (s DocketState, err
 			return s, err
 		}
 	}
-	all := p.stewardIDs()
+	all, ahead := p.stewardIDs(), []string{}
+	for _, id := range all {
+		if d.heads[id].Size > d.log.Size() {
+			ahead = append(ahead, id)
+		}
+	}
 	return DocketState{Entries: d.log.Size(), Signs: d.maySign() == nil, Forked: d.forked, Restored: d.restored,
-		Stewards: append([]string{}, all...), Answered: append([]string{}, d.answered(all)...)}, nil
+		Stewards: append([]string{}, all...), Answered: append([]string{}, d.answered(all)...), Ahead: ahead}, nil
 }

@@ -214,7 +214,8 @@ func newResumeCommand(a *app) *cobra.Command {
 		Long: `A docket that was restored from a backup may be behind what this agency signed since, and to sign at an
 old size again is a fork: proof of misconduct that every peer keeps. So it signs nothing until every steward
 in config.toml has told what it holds of the docket and all of that is here, or until most have and a day
-has passed. The running node asks them by itself; this shows how far it is.
+has passed. The running node asks them by itself; this shows how far it is. A steward that keeps having more
+than is here holds entries that do not fit: then there may be two versions already.
 
 With --alone it signs again at once. Do that only where no steward is left who could have seen a later
 entry, or where you know that the backup was made after the last one.`,
@@ -249,7 +250,8 @@ func writeResumed(w io.Writer, s agency.Resumed) error {
 	case s.Restored != nil:
 		state = fmt.Sprintf("not yet: it is from the backup of %s; %d of %d stewards have answered", s.Restored.Backup.Format(time.RFC3339), len(s.Answered), len(s.Stewards))
 	}
-	if err := ui.Facts(w, "entries", fmt.Sprint(s.Entries), "signs", state, "answered", strings.Join(s.Answered, " ")); err != nil {
+	if err := ui.Facts(w, "entries", fmt.Sprint(s.Entries), "signs", state, "answered", strings.Join(s.Answered, " "),
+		"have more", strings.Join(s.Ahead, " ")); err != nil {
 		return err
 	}
 	for _, id := range s.Deaf {
