@@ -1,8 +1,11 @@
 package node_test
 
 import (
+	"bytes"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +18,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/backup"
+	"github.com/porchlight-mesh/porchlight/node/home"
 )
 
 // backUp makes a backup of a node, which may be running, for the key it returns.
@@ -142,4 +146,133 @@ func TestPromise07RestoredDocketAsksFirst(t *testing.T) {
 	if !n.docketState().Signs {
 		t.Error("the docket is held back again after a restart")
 	}
+}
+
+// A home loses its disk. The backup, made while it ran, gives back its keys, its charter, its decisions
+// and its ledger; what was under way waits for its owner, and nothing leaves by itself.
+func TestPromise13BackupAndRestore(t *testing.T) {
+	n := newNeighbourhood(t)
+	ana := n.home("ana", near, 0)
+	id, declined := n.policeAsk(n.draft()), n.policeAsk(n.secondCase())
+	ana.shown(id)
+	ana.shown(declined)
+	ana.do("home.decline", home.RequestArg{Request: declined}, nil)
+	ana = n.patient(ana)
+	first := ana.agrees(id)
+	ana.wait("the clip", func() bool { return ana.shown(id).Answers[0].State == "waiting" })
+
+	// Backups made while answers come and go: each of them is a whole home.
+	stop, busy := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(busy)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			ana.call.Call(t.Context(), "home.approve", home.Approve{Request: declined, Cameras: []string{"door"}, FacesVisible: true, AddressShown: true}, nil)
+			ana.call.Call(t.Context(), "home.withdraw", home.RequestArg{Request: declined}, nil)
+		}
+	}()
+	for i := range 5 {
+		file, key := n.backUp(ana)
+		dir := filepath.Join(n.dir, "copy", strconv.Itoa(i))
+		ok(t, os.MkdirAll(filepath.Dir(dir), 0o700))
+		_, err := backup.Restore(file, dir, backup.Options{Now: n.now.now}, key)
+		ok(t, err)
+		whole(t, dir)
+	}
+	close(stop)
+	<-busy
+	ana.wait("rest", func() bool {
+		for _, a := range ana.shown(declined).Answers {
+			if a.State != "withdrawn" {
+				ana.call.Call(t.Context(), "home.withdraw", home.RequestArg{Request: declined}, nil)
+				return false
+			}
+		}
+		return true
+	})
+
+	file, key := n.backUp(ana)
+	var before, after []home.LedgerEntry
+	ana.do("home.ledger", struct{}{}, &before)
+	ana.stop()
+	keep := map[string][]byte{}
+	for _, name := range []string{"keys/peer.key", "keys/author.key", "charter/000001.note", "cameras.json"} {
+		keep[name] = read(t, ana.dir, name)
+	}
+	res := n.restore(ana, file, key)
+	if len(res.Stopped) != 1 || res.Stopped[0] != first.ID {
+		t.Fatalf("stopped: %v, want the answer %s", res.Stopped, first.ID)
+	}
+	for name, was := range keep {
+		if !bytes.Equal(read(t, ana.dir, name), was) {
+			t.Errorf("%s came back as another", name)
+		}
+	}
+	config := filepath.Join(ana.dir, "config.toml")
+	ok(t, os.WriteFile(config, bytes.Replace(read(t, ana.dir, "config.toml"), []byte(`answer_delay = "1000h"`), []byte(`answer_delay = "0s"`), 1), 0o600))
+	ana = n.run(ana.dir, node.Home)
+	c := ana.shown(id)
+	if a := c.Answers[0]; c.State != "new" || a.State != "stopped" || a.Reason != home.Restored || !strings.Contains(a.Problem, "restored from the backup of ") {
+		t.Errorf("the answer under way came back %q, %+v", c.State, a)
+	}
+	if c := ana.shown(declined); c.State != "declined" {
+		t.Errorf("the refusal became %q", c.State)
+	}
+	ana.do("home.ledger", struct{}{}, &after)
+	if len(after) != len(before)+1 || after[len(before)].Step != "node: restored" {
+		t.Errorf("the ledger had %d entries and has %d", len(before), len(after))
+	}
+	_, err := node.VerifyCustody(filepath.Join(ana.dir, "ledger"))
+	ok(t, err)
+	ana.fails("home.withdraw", home.RequestArg{Request: id}, "nothing to take back")
+	ana.wait("what is recorded", func() bool { return len(ana.shown(id).Cameras) > 0 && ana.shown(id).Held })
+	ana.agrees(id)
+	n.vault(1, "open")
+	var held []agency.Held
+	n.police.do("agency.vault", struct{}{}, &held)
+	if len(held) != 1 {
+		t.Errorf("%d releases arrived, want the one that was approved again", len(held))
+	}
+}
+
+// whole opens a home and looks whether what its records name is there.
+func whole(t *testing.T, dir string) {
+	t.Helper()
+	h, err := home.Open(t.Context(), dir, node.Options{})
+	ok(t, err)
+	defer h.Close()
+	records, err := fs.Glob(os.DirFS(dir), "answers/*/answer.json")
+	ok(t, err)
+	if len(records) == 0 {
+		t.Error("a backup without answers")
+	}
+	for _, r := range records {
+		var a home.Answer
+		ok(t, node.ReadJSON(filepath.Join(dir, r), &a))
+		if a.State != "stopped" && a.State != "withdrawn" {
+			t.Errorf("answer %s is %s", a.ID, a.State)
+		}
+		if a.Grant == "" {
+			continue
+		}
+		for _, name := range []string{"grant.note", "grant.key", "reach.key", "secrets.json", "0.manifest"} {
+			read(t, dir, filepath.Join("answers", a.ID, name))
+		}
+		for _, name := range []string{"0.key", "0.sealed"} {
+			if _, err := os.Stat(filepath.Join(dir, "answers", a.ID, name)); err == nil {
+				t.Errorf("answer %s has its %s", a.ID, name)
+			}
+		}
+	}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	ok(t, err)
+	return b
 }
