@@ -1,0 +1,133 @@
+package agency
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/backup"
+)
+
+// restored loses the desk's disk and makes its folder anew of a backup.
+func (d *desk) restored() {
+	d.Helper()
+	id, err := age.GenerateX25519Identity()
+	ok(d, err)
+	file := filepath.Join(d.TempDir(), "police.age")
+	_, err = backup.Save(d.dir, file, false, d.now, id.Recipient())
+	ok(d, err)
+	ok(d, d.agency.Close())
+	ok(d, os.RemoveAll(d.dir))
+	_, err = backup.Restore(file, d.dir, backup.Options{Now: func() time.Time { return d.now }}, id)
+	ok(d, err)
+	d.open()
+}
+
+// What the agency held is listed as lost, counts to its deadline and is then logged as deleted. What
+// had not arrived comes again, and so does what its home did not see confirmed.
+func TestPromise09RestoredVaultKeepsItsDeadlines(t *testing.T) {
+	d := newDesk(t)
+	arriving, sealed, open := d.answer(3<<20, nil), d.answer(2<<20, nil), d.answer(1<<20, nil)
+	arriving.send(arriving.begin(), 2)
+	for _, a := range []*answer{sealed, open} {
+		a.send(a.begin(), 99)
+		ok(t, a.complete())
+	}
+	ok(t, open.receiver().Key(t.Context(), open.from, open.root, []byte(open.secret)))
+	receipt, err := os.ReadFile(open.path(".receipt"))
+	ok(t, err)
+	d.restored()
+	for a, want := range map[*answer]string{arriving: "arriving", sealed: "lost", open: "lost"} {
+		if got := a.state(); got != want {
+			t.Errorf("a release is %s, want %s", got, want)
+		}
+	}
+	if again, err := os.ReadFile(open.path(".receipt")); err != nil || string(again) != string(receipt) {
+		t.Errorf("the receipt came back as another: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(d.dir, "keys", "release", "*")); err != nil || len(left) > 0 {
+		t.Errorf("release keys came back: %v, %v", left, err)
+	}
+	_, err = d.agency.open(t.Context(), OpenArgs{Release: open.root, Out: filepath.Join(t.TempDir(), "clip"), Reason: "test"})
+	wants(t, err, "lost with the disk it was on")
+	if node.HintOf(err) == "" {
+		t.Error("no way out is shown")
+	}
+
+	// Their homes come back for what they did not see through.
+	for _, a := range []*answer{arriving, sealed} {
+		wants(t, a.receiver().Key(t.Context(), a.from, a.root, []byte(a.secret)), "key for a release that is arriving")
+		s := a.begin()
+		if s.Have() != 0 {
+			t.Errorf("%d blocks are here", s.Have())
+		}
+		a.send(s, 99)
+		ok(t, a.complete())
+		ok(t, a.receiver().Key(t.Context(), a.from, a.root, []byte(a.secret)))
+		d.restart()
+		if a.state() != "open" {
+			t.Errorf("sent again, it is %s", a.state())
+		}
+	}
+
+	d.now = d.now.AddDate(0, 0, 11) // the request is over
+	ok(t, d.agency.expire())
+	if open.state() != "lost" {
+		t.Errorf("before its deadline it is %s", open.state())
+	}
+	d.now = d.now.AddDate(0, 0, 30)
+	ok(t, d.agency.expire())
+	d.restart()
+	for _, a := range []*answer{arriving, sealed, open} {
+		if a.state() != "deleted" {
+			t.Errorf("past its deadline it is %s", a.state())
+		}
+	}
+	steps := map[string]int{}
+	entries, err := d.agency.custody.Entries()
+	ok(t, err)
+	for _, e := range entries {
+		steps[e.Step]++
+	}
+	if steps["restored"] != 1 || steps["lost release deleted"] != 1 || steps["release key destroyed"] != 2 {
+		t.Errorf("custody log: %v", steps)
+	}
+}
+
+// A backup of before the agency was admitted holds no docket, and its node may have signed one since.
+func TestRestoredBeforeTheFirstEntry(t *testing.T) {
+	d := newDesk(t)
+	ok(t, os.RemoveAll(filepath.Join(d.dir, "dockets")))
+	d.restored()
+	_, err := d.agency.peer.Docket(d.agency.agency).Append(d.sign(d.ask, d.officer, d.supervisor), d.agency.key, d.now)
+	wants(t, err, "the network has not been asked yet")
+	s, err := d.agency.resume(t.Context(), Resume{})
+	if err != nil || s.Signs || s.Entries != 0 || s.Restored == nil {
+		t.Errorf("state: %+v, %v", s, err)
+	}
+	s, err = d.agency.resume(t.Context(), Resume{Alone: true})
+	if err != nil || !s.Signs {
+		t.Errorf("alone: %+v, %v", s, err)
+	}
+	entries, err := d.agency.custody.Entries()
+	ok(t, err)
+	if last := entries[len(entries)-1]; last.Step != "docket resumed alone" || last.Subject != string(d.agency.agency) {
+		t.Errorf("custody log: %+v", last)
+	}
+}
+
+// A request of after the backup can be answered by nobody, and is named.
+func TestRestoredWithoutAReceptionKey(t *testing.T) {
+	d := newDesk(t)
+	ok(t, os.RemoveAll(filepath.Join(d.dir, "keys", "reception")))
+	d.restored()
+	s, err := d.agency.resume(t.Context(), Resume{})
+	if err != nil || len(s.Deaf) != 1 || s.Deaf[0] != consent.RequestID(d.id) {
+		t.Errorf("state: %+v, %v", s, err)
+	}
+}
