@@ -189,7 +189,8 @@ func (a *Agency) expire() error {
 	now := a.peer.Now()
 	err := a.vault.destroy(now, func(h *held, k *kept, lost bool) error {
 		if lost {
-			return a.custody.Note("node", "lost release deleted", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
+			return a.custody.Note("node", "lost release deleted", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339)+
+				"; its key or its blocks were gone before, as after a restore or where a crash came while they were destroyed")
 		}
 		a.peer.Log.Info("release key destroyed at its deadline", "release", k.Root)
 		return a.custody.Note("node", "release key destroyed", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
@@ -419,11 +420,9 @@ func (a *Agency) resume(_ context.Context, args Resume) (Resumed, error) {
 }
 
 func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {
-	out, h, k, err := a.vault.open(ctx, args, a.peer.Now())
-	if err != nil {
-		return Opened{}, err
-	}
-	return out, a.custody.Note("cli", "release opened", k.Root, fmt.Sprintf("grant %s: %s", h.id, args.Reason))
+	return a.vault.open(ctx, args, a.peer.Now(), func(h *held, k *kept) error {
+		return a.custody.Note("cli", "release opened", k.Root, fmt.Sprintf("grant %s: %s", h.id, args.Reason))
+	})
 }
 
 // reply tests this node's own reply addresses from a throwaway identity.

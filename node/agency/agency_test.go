@@ -33,6 +33,7 @@ import (
 type desk struct {
 	*testing.T
 	dir                 string
+	disk                durable.Disk
 	officer, supervisor consent.Key
 	agency              *Agency
 	now                 time.Time
@@ -106,7 +107,7 @@ func (d *desk) sign(b consent.Body, keys ...consent.Key) []byte {
 func (d *desk) open() {
 	d.Helper()
 	var err error
-	d.agency, err = Open(d.Context(), d.dir, node.Options{Now: func() time.Time { return d.now }})
+	d.agency, err = Open(d.Context(), d.dir, node.Options{Now: func() time.Time { return d.now }, Disk: d.disk})
 	ok(d, err)
 }
 
@@ -364,7 +365,8 @@ func TestResumeAfterACrash(t *testing.T) {
 	const size = 1025 * release.ChunkSize
 	layout, err := release.LayoutOf(size)
 	ok(t, err)
-	node := func(i int) []byte { return []byte{'n', byte(i)} }
+	leaf := sha256.Sum256(make([]byte, release.ChunkSize))
+	node := func(i int) []byte { return append([]byte{'n', byte(i)}, leaf[:]...) }
 	base := filepath.Join(t.TempDir(), "x")
 	p, err := openPart(durable.Disk{}, base, size)
 	ok(t, err)

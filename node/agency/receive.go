@@ -177,18 +177,18 @@ func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) 
 	}
 	p, err := openPart(a.vault.disk, a.vault.path(h.id, root), r.SealedBytes)
 	if err != nil {
-		return nil, a.taken(h, root, errors.Join(err, a.vault.end(h, root, false, a.peer.Now())))
+		return nil, a.taken(h, root, errors.Join(err, a.vault.end(h, root, false, false, a.peer.Now())))
 	}
 	// Where the disk was full the last time, a block of nothing shows whether it still is before the home
 	// sends one in vain.
 	if k.reason == "disk-full" {
 		if err := p.try(); err != nil {
-			return nil, a.taken(h, root, errors.Join(err, p.Close(), a.vault.end(h, root, false, a.peer.Now())))
+			return nil, a.taken(h, root, errors.Join(err, p.Close(), a.vault.end(h, root, false, p.unsure, a.peer.Now())))
 		}
 	}
 	a.vault.standsStill(h, root, "")
 	p.failed = func(err error) error { return a.taken(h, root, err) }
-	p.closed = func(wrote bool) error { return a.vault.end(h, root, wrote, a.peer.Now()) }
+	p.closed = func(wrote bool) error { return a.vault.end(h, root, wrote, p.unsure, a.peer.Now()) }
 	return p, nil
 }
 
@@ -197,6 +197,9 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 	h, k, r, err := a.vault.release(from, root, a.peer.Now())
 	if err != nil {
 		return nil, err
+	}
+	if k.unsure {
+		return nil, errors.New("the disk did not confirm the blocks of this release; send them again")
 	}
 	base := a.vault.path(h.id, root)
 	if !k.incomplete() {
@@ -319,6 +322,8 @@ type part struct {
 
 	leaves durable.File
 	at     int64 // bytes of leaves
+	synced int64 // of which the disk confirmed
+	unsure bool  // the disk may have lost leaves that are here to be read
 	log    *durable.AppendFile
 	dirty  int64 // bytes written since the last sync
 	wrote  bool
@@ -368,7 +373,8 @@ func openPart(disk durable.Disk, base string, size int64) (_ *part, err error) {
 			break
 		}
 		if place.Leaf {
-			if place.Offset+place.Length > info.Size() {
+			if end := place.Offset + place.Length; end > info.Size() ||
+				end > info.Size()-2*syncEvery && !p.good(base, place) {
 				break
 			}
 			p.at = place.Offset + place.Length
@@ -389,12 +395,48 @@ func openPart(disk durable.Disk, base string, size int64) (_ *part, err error) {
 		err = p.leaves.Truncate(p.at)
 	}
 	if err == nil {
+		err = p.sync()
+	}
+	if err == nil {
 		p.log, err = disk.OpenAppend(base+".nodes", 0o600)
 	}
 	if err != nil {
 		return nil, errors.Join(err, p.leaves.Close())
 	}
 	return p, nil
+}
+
+// good says whether a leaf on the disk is the one that was verified. After a power cut the last ones
+// may be partly there: the node above them has their hashes. A good one is written once more, since an
+// earlier run may have ended with a sync that failed, and no later one would write it then.
+func (p *part) good(base string, at release.Place) bool {
+	leaf := make([]byte, at.Length)
+	if _, err := p.leaves.ReadAt(leaf, at.Offset); err != nil && err != io.EOF {
+		return false
+	}
+	sum := sha256.Sum256(leaf)
+	if at.Parent >= 0 {
+		if !bytes.Contains(p.nodes[at.Parent], sum[:]) {
+			return false
+		}
+	} else if root, err := release.ParseRoot(filepath.Base(base)); err != nil || !bytes.HasSuffix(root.Hash(), sum[:]) {
+		return false
+	}
+	_, err := p.leaves.WriteAt(leaf, at.Offset)
+	return err == nil
+}
+
+// sync confirms the leaves that are there. After a sync that failed the kernel may show what never
+// reaches the disk, and call it written: it is cut off, and comes again.
+func (p *part) sync() error {
+	err := p.leaves.Sync()
+	if err == nil {
+		p.synced, p.dirty = p.at, 0
+		return nil
+	}
+	cut := p.leaves.Truncate(p.synced)
+	p.unsure = cut != nil
+	return errors.Join(err, cut)
 }
 
 func (p *part) Size() int64     { return p.size }
@@ -434,10 +476,9 @@ func (p *part) write(i int64, leaf bool, data []byte) error {
 		}
 		p.at += int64(len(data))
 		if p.dirty += int64(len(data)); p.dirty >= syncEvery {
-			if err := p.leaves.Sync(); err != nil {
+			if err := p.sync(); err != nil {
 				return err
 			}
-			p.dirty = 0
 		}
 	} else if err := p.log.Append(durable.AppendRecord(nil, data)); err != nil {
 		return err
@@ -450,7 +491,7 @@ func (p *part) write(i int64, leaf bool, data []byte) error {
 func (p *part) Close() error {
 	var err error
 	if p.leaves != nil {
-		err = errors.Join(p.leaves.Sync(), p.leaves.Close(), p.log.Close())
+		err = errors.Join(p.sync(), p.leaves.Close(), p.log.Close())
 	}
 	if p.closed != nil {
 		err = errors.Join(err, p.closed(p.wrote))

@@ -76,6 +76,7 @@ type kept struct {
 	manifest *grant.Manifest
 	arrived  int64  // bytes of the release on disk
 	session  bool   // one is sending it
+	unsure   bool   // the disk did not confirm its blocks, and could not cut them off
 	reason   string // why the last session could not go on here: "disk-full", "vault-full", or ""
 }
 
@@ -87,7 +88,7 @@ func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error)
 		}
 	}
 	// A write that was cut short may have left a key that no deadline knows of.
-	if err := disk.RemoveTemporary(keys); err != nil {
+	if err := errors.Join(disk.RemoveTemporary(keys), disk.SyncDir(keys)); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -115,12 +116,16 @@ func (v *vault) keyPath(id consent.GrantID, root string) string {
 	return filepath.Join(v.keys, string(id)+"-"+root+".key")
 }
 
-// load reads a grant's folder; one without grant or acceptance was not taken in, and its home sends
-// the grant again.
+// load reads a grant's folder; one without grant or acceptance was not taken in, or was dropped, and
+// its home sends the grant again.
 func (v *vault) load(id consent.GrantID) error {
+	// What a killed run named and did not sync is here to be read, and would be gone after a power cut.
+	if err := v.disk.SyncDir(v.path(id, "")); err != nil {
+		return err
+	}
 	note, err := os.ReadFile(v.path(id, "grant.note"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return v.removeGrant(id)
 	}
 	if err != nil {
 		return err
@@ -272,7 +277,7 @@ func (v *vault) room(g grant.Grant, now time.Time, dropped func(*held, *kept) er
 		return err
 	}
 	if same >= maxGrants {
-		return v.drop(empty)
+		return v.drop(empty, func(*held) error { return nil })
 	}
 	return nil
 }
@@ -372,6 +377,11 @@ func (v *vault) begin(h *held, r grant.Release, now time.Time, dropped func(*hel
 		return errors.New("the grant was dropped meanwhile; send it again")
 	case k.session:
 		return &deliver.Error{Class: deliver.ClassBusy}
+	case k.unsure:
+		if err := v.removeBlocks(h, k); err != nil {
+			return err
+		}
+		k.unsure = false
 	}
 	k.session = true // it does not give way to itself, and counts as a whole from here on
 	if err := v.makeRoom(0, now, dropped); err != nil {
@@ -389,11 +399,11 @@ func (v *vault) standsStill(h *held, root, reason string) {
 }
 
 // end gives back the room of what did not arrive.
-func (v *vault) end(h *held, root string, wrote bool, now time.Time) error {
+func (v *vault) end(h *held, root string, wrote, unsure bool, now time.Time) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	k := h.releases[root]
-	k.session = false
+	k.session, k.unsure = false, k.unsure || unsure
 	if k.State == "deleted" { // while the session ran
 		return v.removeBlocks(h, k)
 	}
@@ -434,11 +444,9 @@ func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 			continue
 		}
 		if h.waits(func(*kept) bool { return true }) {
-			if err := v.drop(h); err != nil {
+			if err := v.drop(h, dropped); err != nil {
 				errs = append(errs, fmt.Errorf("incomplete grant %s: %w", h.id, err))
-				continue
 			}
-			errs = append(errs, dropped(h))
 			continue
 		}
 		for _, k := range h.releases {
@@ -450,9 +458,9 @@ func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 	return errors.Join(errs...)
 }
 
-// drop forgets a grant of which no release is complete. The grant's note goes after the blocks, so
-// that what a crash leaves is dropped later. The caller holds v.mu.
-func (v *vault) drop(h *held) error {
+// drop forgets a grant of which no release is complete. The grant's note goes after the blocks and
+// after dropped was told, so that what a crash leaves is dropped later. The caller holds v.mu.
+func (v *vault) drop(h *held, dropped func(*held) error) error {
 	for _, k := range h.releases {
 		if err := v.removeBlocks(h, k); err != nil {
 			return err
@@ -463,14 +471,28 @@ func (v *vault) drop(h *held) error {
 			}
 		}
 	}
+	if err := dropped(h); err != nil {
+		return err
+	}
+	if err := v.removeGrant(h.id); err != nil {
+		return err
+	}
+	delete(v.grants, h.id)
+	delete(v.byKey, h.grant.Key)
+	return nil
+}
+
+// removeGrant removes what says that a grant was taken in, and its folder.
+func (v *vault) removeGrant(id consent.GrantID) error {
 	for _, name := range []string{"grant.note", "acceptance.note"} {
-		if err := v.remove(v.path(h.id, name)); err != nil {
+		if err := v.remove(v.path(id, name)); err != nil {
 			return err
 		}
 	}
-	v.disk.Remove(v.path(h.id, "")) // stays where somebody put a file of theirs
-	delete(v.grants, h.id)
-	delete(v.byKey, h.grant.Key)
+	if err := v.disk.RemoveTemporary(v.path(id, "")); err != nil {
+		return err
+	}
+	v.disk.Remove(v.path(id, "")) // stays where somebody put a file of theirs
 	return nil
 }
 
@@ -495,20 +517,22 @@ func (v *vault) destroy(now time.Time, done func(h *held, k *kept, lost bool) er
 			if k.State == "deleted" || now.Before(h.deadline(k)) {
 				continue
 			}
-			lost := k.State == "lost"
-			if err := v.destroyOne(h, k, now); err != nil {
-				errs = append(errs, fmt.Errorf("release %s is past its deadline and not destroyed: %w", k.Root, err))
-				continue
+			if err := v.destroyOne(h, k, now, done); err != nil {
+				errs = append(errs, fmt.Errorf("release %s is past its deadline and not destroyed, or not all of it is on record: %w", k.Root, err))
 			}
-			errs = append(errs, done(h, k, lost))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (v *vault) destroyOne(h *held, k *kept, now time.Time) error {
+// destroyOne tells done before the record, so that what a crash interrupts is told again rather than
+// never; and it keeps the old state until all is recorded, so that it is tried again.
+func (v *vault) destroyOne(h *held, k *kept, now time.Time, done func(h *held, k *kept, lost bool) error) error {
 	key := v.keyPath(h.id, k.Root)
-	if err := overwrite(v.disk, key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	// A key that cannot be written over is removed all the same.
+	_ = overwrite(v.disk, key)
+	// What a write of the key that failed left behind is a copy of it; nobody writes keys meanwhile.
+	if err := v.disk.RemoveTemporary(v.keys); err != nil {
 		return err
 	}
 	// Also when it is gone already: that it is may not be on the disk yet.
@@ -518,8 +542,16 @@ func (v *vault) destroyOne(h *held, k *kept, now time.Time) error {
 	if err := v.removeBlocks(h, k); err != nil {
 		return err
 	}
-	k.State, k.Deleted = "deleted", now.UTC()
-	return v.save(h, k)
+	if err := done(h, k, k.State == "lost"); err != nil {
+		return err
+	}
+	next := *k
+	next.State, next.Deleted = "deleted", now.UTC()
+	if err := v.save(h, &next); err != nil {
+		return err
+	}
+	*k = next
+	return nil
 }
 
 // overwrite puts zeros in the place of a file's bytes. It is no promise on flash or journalled
@@ -567,58 +599,65 @@ func (v *vault) list() []Held {
 
 // open writes the clip of a release to a file, and answers only if it is the one the owner
 // signed for. Nothing is left under that name otherwise.
-func (v *vault) open(ctx context.Context, a OpenArgs, now time.Time) (Opened, *held, kept, error) {
+func (v *vault) open(ctx context.Context, a OpenArgs, now time.Time, opened func(*held, *kept) error) (Opened, error) {
 	if a.Reason == "" {
-		return Opened{}, nil, kept{}, node.WithHint(errors.New("opening a release needs a reason"), "give --reason; it is logged")
+		return Opened{}, node.WithHint(errors.New("opening a release needs a reason"), "give --reason; it is logged")
 	}
 	h, k, err := v.find(a.Release)
 	if err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	if k.State == "lost" {
-		return Opened{}, nil, kept{}, node.WithHint(fmt.Errorf("release %s cannot be opened: it was lost with the disk it was on", k.Root),
+		return Opened{}, node.WithHint(fmt.Errorf("release %s cannot be opened: it was lost with the disk it was on", k.Root),
 			"sealed releases and their keys are in no backup, by design; while the request is open its owner may be asked to approve again")
 	}
+	if k.manifest == nil {
+		return Opened{}, fmt.Errorf("release %s cannot be opened: what its owner signed, %s, is missing or damaged; restore it from a backup", k.Root, v.path(h.id, k.Root+".manifest"))
+	}
 	if k.State != "open" {
-		return Opened{}, nil, kept{}, fmt.Errorf("release %s cannot be opened: it is %s", k.Root, k.State)
+		return Opened{}, fmt.Errorf("release %s cannot be opened: it is %s", k.Root, k.State)
 	}
 	if err := h.over(k, now); err != nil {
-		return Opened{}, nil, kept{}, fmt.Errorf("release %s cannot be opened: it is past its deadline", k.Root)
+		return Opened{}, fmt.Errorf("release %s cannot be opened: it is past its deadline", k.Root)
 	}
 	key, err := os.ReadFile(v.keyPath(h.id, k.Root))
 	if err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	sealed, err := os.Open(v.path(h.id, k.Root+".sealed"))
 	if err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	defer sealed.Close()
 	tmp, err := os.CreateTemp(filepath.Dir(a.Out), ".porchlight-*")
 	if err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	defer os.Remove(tmp.Name())
 	defer tmp.Close()
 	if err := release.Open(ctx, tmp, sealed, release.ReleaseKey(strings.TrimSpace(string(key)))); err != nil {
-		return Opened{}, nil, kept{}, fmt.Errorf("release %s: %w", k.Root, err)
+		return Opened{}, fmt.Errorf("release %s: %w", k.Root, err)
 	}
 	if _, err := tmp.Seek(0, 0); err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	sum, size, err := release.Measure(ctx, tmp)
 	if err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	if sum != k.manifest.PlainSHA256 || size != k.manifest.PlainBytes {
-		return Opened{}, nil, kept{}, fmt.Errorf("release %s holds another clip than the owner signed for (SHA-256 %s, signed %s)", k.Root, sum, k.manifest.PlainSHA256)
+		return Opened{}, fmt.Errorf("release %s holds another clip than the owner signed for (SHA-256 %s, signed %s)", k.Root, sum, k.manifest.PlainSHA256)
+	}
+	// What is in a person's hands is on record before.
+	if err := opened(h, &k); err != nil {
+		return Opened{}, err
 	}
 	if err := errors.Join(tmp.Sync(), os.Rename(tmp.Name(), a.Out)); err != nil {
-		return Opened{}, nil, kept{}, err
+		return Opened{}, err
 	}
 	m := k.manifest
 	return Opened{Out: a.Out, Bytes: size, PlainSHA256: sum, From: m.Clip.From.Time, Until: m.Clip.Until.Time,
-		LeadIn: m.LeadInSeconds, Gaps: len(m.Gaps)}, h, k, nil
+		LeadIn: m.LeadInSeconds, Gaps: len(m.Gaps)}, nil
 }
 
 // find finds a release by its root or the beginning of it. Where several grants name it, the one
