@@ -244,3 +244,28 @@ func TestRequesterQuotas(t *testing.T) {
 	n.policeBack(line)
 	ana.answer(id, "the end", is("delivered"))
 }
+
+// The line goes silent amid the transfer and nobody says so. The home notices by itself, tries again, and is let in
+// although its requester still holds the connection that is dead.
+func TestALineGoesSilent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits 20 seconds for a connection that is silent")
+	}
+	n := newNeighbourhood(t)
+	lines := n.lines(2)
+	ana, id := n.hour()
+	lines[1].Shut()
+	lines[0].StopAt(3 << 20)
+	ana.do("home.approve", approved(id), nil)
+	ana.wait("a part of the clip", func() bool { return lines[0].Sent() == 3<<20 })
+	lines[0].Shut()
+	lines[0].Silence(true)
+	lines[1].Open()
+	a := ana.answer(id, "the end", is("delivered"))
+	if ana.noted("node: paused", "connection-lost") != 1 {
+		t.Error("the ledger does not say that the connection was lost")
+	}
+	if sent, most := lines[0].Sent()+lines[1].Sent(), a.Releases[0].SealedBytes+2<<20+framing; sent > most {
+		t.Errorf("%d bytes were sent for %d", sent, a.Releases[0].SealedBytes)
+	}
+}

@@ -217,7 +217,7 @@ func (r *running) fails(name string, args any, want string) {
 
 func (r *running) wait(what string, done func() bool) {
 	r.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			r.t.Fatalf("%s: waited in vain for %s", filepath.Base(r.dir), what)
 		}
