@@ -105,7 +105,7 @@ func (m *Movie) at(pts int64) time.Duration {
 }
 
 // Probe reads the boxes of an MP4 file of size bytes, and no picture. It needs memory for the index of
-// frames only (32 bytes a frame), which the file's real size bounds. A [*Movie] has at least one frame.
+// frames only (40 bytes a frame), which the file's real size bounds. A [*Movie] has at least one frame.
 func Probe(r io.ReaderAt, size int64) (*Movie, error) {
 	f := &file{win: window{r: r, size: size}}
 	m, err := f.movie()

@@ -61,7 +61,7 @@ func fill(b testing.TB, total int, continuous bool) *indexed {
 				if rng.IntN(1000) == 0 {
 					length = time.Hour + time.Duration(rng.IntN(23*3600))*time.Second
 				}
-				put = append(put, row{name: at.Format("20060102_150405.000.mp4"), size: 5 << 20, mtime: at.UnixMicro(), camera: f.plain.row,
+				put = append(put, row{name: at.Format("20060102_150405.000") + ".mp4", size: 5 << 20, mtime: at.UnixMicro(), camera: f.plain.row,
 					rec: Recording{Camera: x.cameras[i], Start: at, StartFrom: "name", Duration: length, Codec: "h264", Width: 1920, Height: 1080}})
 			}
 			if err := l.index.change(ctx, f.path, fmt.Sprint("part", n/perDir), "", put, nil); err != nil {
@@ -167,4 +167,74 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	})
 	x.Library = open(b)
+}
+
+// BenchmarkFirstPoll is what a node does after its start with a single directory of 50,000 recordings (with
+// -short, of 2,000) that are all in the index: the worst layout, since a poll has in hand what the index
+// knows of one directory.
+func BenchmarkFirstPoll(b *testing.B) {
+	files := 50_000
+	if testing.Short() {
+		files = 2_000
+	}
+	dir := b.TempDir()
+	folder := filepath.Join(dir, "flat")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	movie, err := os.ReadFile("testdata/ten.mp4")
+	if err != nil {
+		b.Fatal(err)
+	}
+	first := filepath.Join(dir, "first.mp4")
+	if err := os.WriteFile(first, movie, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	for i := range files {
+		if i%10_000 == 0 && i > 0 { // a file can have so many links only
+			first = filepath.Join(dir, fmt.Sprint("first", i, ".mp4"))
+			if err := os.WriteFile(first, movie, 0o600); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := os.Link(first, filepath.Join(folder, start.Add(time.Duration(i)*10*time.Second).Format("20060102_150405")+".mp4")); err != nil {
+			b.Skip("no hard links here:", err)
+		}
+	}
+	now := start
+	cfg := Config{Index: filepath.Join(dir, "index.db"), Cameras: []Camera{{ID: "flat", Folder: folder}}, Now: func() time.Time { now = now.Add(time.Second); return now }}
+	poll := func(l *Library) Report {
+		r, err := l.Poll(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		return r
+	}
+	l, err := Open(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	poll(l)
+	if r := poll(l); r.Added != files {
+		b.Fatalf("%+v", r)
+	}
+	b.Logf("%.0f files read and indexed in a second", float64(files)/time.Since(began).Seconds())
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l, err := Open(b.Context(), cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if r := poll(l); r.Added != 0 || r.Removed != 0 || r.Waiting != 0 {
+			b.Fatalf("%+v", r)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/float64(files), "µs/file")
 }
