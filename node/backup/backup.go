@@ -20,8 +20,8 @@
 // # Taken while the node runs
 //
 // No lock is needed. A node replaces files as a whole or appends to them, and makes what a file names
-// before the file that names it: release before answer, entries before checkpoint, key before
-// request, ledger line before record. Reading goes the other way round, and each folder is listed
+// before the file that names it: manifest and grant before the answer that waits, entries before
+// checkpoint, key before request, a line of the ledger before the record that a key left. Reading goes the other way round, and each folder is listed
 // when its turn comes, so that whatever a file in the backup names is in the backup too, or was
 // removed by the node since. Files of up to 1 MiB are kept as they were first read; a larger one is a
 // log, of which the part seen first does not change, and that is checked while it is written.

@@ -20,6 +20,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/footage/durable/durabletest"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
@@ -417,4 +418,52 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whatever goes wrong with the disk, and wherever the process ends: there is a whole node or none, and
+// where there is none, restoring once more makes it.
+func TestAllOrNothing(t *testing.T) {
+	dir, id := aHome(t), key(t)
+	for _, name := range []string{"dockets/ab/entries", "answers/a2/answer.json", "answers/a3/answer.json", "answers/a4/answer.json", "answers/a5/answer.json"} {
+		ok(t, os.Remove(filepath.Join(dir, filepath.FromSlash(name)))) // the table is long enough
+	}
+	folder := t.TempDir()
+	_, err := Save(dir, filepath.Join(folder, "b.age"), false, time.Now(), id.Recipient())
+	ok(t, err)
+	tried := durabletest.Table(t, folder, 7, func(t *testing.T, r *durabletest.Run) {
+		if r.Row != nil && r.Row.End > durabletest.Killed {
+			return // the model of the disk does not follow what is in a renamed folder
+		}
+		file, to := filepath.Join(r.Dir, "b.age"), filepath.Join(r.Dir, "new")
+		restore := func() error {
+			_, err := Restore(file, to, Options{Disk: r.Disk.Disk()}, id)
+			return err
+		}
+		r.Begin()
+		err := restore()
+		r.Done(err)
+		if _, none := os.Stat(to); none != nil {
+			if err == nil {
+				t.Fatal("it says that it restored the node")
+			}
+			ok(t, restore())
+		}
+		s, err := node.OpenState(to)
+		ok(t, err)
+		ok(t, s.Close())
+		var a home.Answer
+		ok(t, node.ReadJSON(filepath.Join(to, "answers", "a1", "answer.json"), &a))
+		if a.State != "stopped" {
+			t.Errorf("the answer is %s", a.State)
+		}
+		if last, err := node.VerifyCustody(filepath.Join(to, "ledger")); err != nil || last.Step != "restored" {
+			t.Errorf("the ledger ends with %+v, %v", last, err)
+		}
+		for _, name := range []string{"keys/peer.key", "keys/author.key", "charter/000001.note", "inbox/r1.json", "cameras.json"} {
+			if _, err := os.Stat(filepath.Join(to, filepath.FromSlash(name))); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Logf("%d rows", tried)
 }

@@ -60,40 +60,43 @@ func Restore(file, dir string, opt Options, who ...age.Identity) (r Restored, er
 	if err := opt.Disk.MkdirAll(making, 0o700); err != nil {
 		return r, err
 	}
-	// The folder's own lock, so that whoever comes while it is made, or before it is whole, waits.
 	lock, err := durable.Lock(filepath.Join(making, "lock"))
 	if err != nil {
 		return r, err
 	}
-	defer lock.Unlock()
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(making))
-		}
-	}()
+	err = r.fill(making, file, opened, opt)
+	// Unlocked before it is renamed or removed, which not every system does to a file in use.
+	if err = errors.Join(err, lock.Unlock()); err != nil {
+		return r, errors.Join(err, os.RemoveAll(making))
+	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, node.WithHint(errors.Join(err, os.RemoveAll(making)), "is it a disk of its own? Then restore into a new folder on it")
+	}
+	if err := opt.Disk.Rename(making, dir); err != nil {
+		return r, errors.Join(err, os.RemoveAll(making))
+	}
+	return r, nil
+}
+
+// fill makes the node of what was opened, in an empty folder.
+func (r *Restored) fill(making, file string, opened io.Reader, opt Options) (err error) {
 	if err := empty(making); err != nil {
-		return r, err
+		return err
 	}
 	watched := &watch{r: opened}
 	r.Manifest, err = Read(watched, func(f File, content io.Reader) error {
 		return put(opt.Disk, filepath.Join(making, filepath.FromSlash(f.Name)), content)
 	})
 	if watched.err != nil {
-		return r, node.WithHint(fmt.Errorf("%s is damaged or cut short behind byte %d: %w", file, watched.n, watched.err), "use another copy of the backup")
+		return node.WithHint(fmt.Errorf("%s is damaged or cut short behind byte %d: %w", file, watched.n, watched.err), "use another copy of the backup")
+	}
+	if err == nil {
+		err = r.tame(making, opt)
 	}
 	if err != nil {
-		return r, fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	if err := r.tame(making, opt); err != nil {
-		return r, fmt.Errorf("%s: %w", file, err)
-	}
-	if err := syncAll(opt.Disk, making); err != nil {
-		return r, err
-	}
-	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return r, node.WithHint(err, "is it a disk of its own? Then restore into a new folder on it, and move that")
-	}
-	return r, opt.Disk.Rename(making, dir)
+	return syncAll(opt.Disk, making)
 }
 
 // vacant refuses a folder that something is in.

@@ -52,7 +52,7 @@ the two apart. Any age program opens it: age -d FILE.age | tar t`,
   porchlight backup --out home.age --to age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   porchlight backup --dir /srv/porchlight --out /media/usb/agency.age --passphrase-file ~/phrase --force`,
 		Args: cobra.NoArgs,
-		RunE: a.Do(cli.Nothing(func(context.Context) error { return a.backup(out, phrase, to, force) })),
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error { return a.backup(ctx, out, phrase, to, force) })),
 	}
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "`file` to write")
@@ -75,7 +75,7 @@ type saved struct {
 	Lacks []string  `json:"lacks"`
 }
 
-func (a *app) backup(out, phrase string, to []string, force bool) error {
+func (a *app) backup(ctx context.Context, out, phrase string, to []string, force bool) error {
 	dir, err := a.OnlyFolder()
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (a *app) backup(out, phrase string, to []string, force bool) error {
 		recipients = append(recipients, parsed...)
 	}
 	if len(to) == 0 {
-		words, err := a.phrase(phrase, true)
+		words, err := a.phrase(ctx, phrase, true)
 		if err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func lacks(role node.Role) []string {
 const minPhrase = 12
 
 // phrase reads a passphrase from a file or asks for it, a new one twice.
-func (a *app) phrase(file string, fresh bool) (string, error) {
+func (a *app) phrase(ctx context.Context, file string, fresh bool) (string, error) {
 	words := ""
 	if file != "" {
 		b, err := cli.ReadSmall(file, 4096)
@@ -174,9 +174,9 @@ func (a *app) phrase(file string, fresh bool) (string, error) {
 		words = strings.TrimSuffix(words, "\r")
 	} else {
 		var err error
-		if words, err = ui.AskSecret(a.In, a.Err, "Passphrase of the backup"); err == nil && fresh {
+		if words, err = ui.AskSecret(ctx, a.In, a.Err, "Passphrase of the backup"); err == nil && fresh {
 			var again string
-			if again, err = ui.AskSecret(a.In, a.Err, "The same again"); err == nil && again != words {
+			if again, err = ui.AskSecret(ctx, a.In, a.Err, "The same again"); err == nil && again != words {
 				return "", errors.New("nothing was done: the two passphrases differ")
 			}
 		}
@@ -212,7 +212,7 @@ other's way, and two dockets with one key prove misconduct.`,
   porchlight restore home.age --dir ~/.porchlight/home --identity key.txt
   porchlight restore /media/usb/agency.age --dir /srv/porchlight --passphrase-file ~/phrase`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.Do(func(_ context.Context, args []string) error { return a.restore(args[0], identity, phrase) }),
+		RunE: a.Do(func(ctx context.Context, args []string) error { return a.restore(ctx, args[0], identity, phrase) }),
 	}
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with the age key that the backup is sealed to")
 	cmd.Flags().StringVar(&phrase, "passphrase-file", "", phraseFlag)
@@ -230,7 +230,7 @@ type restored struct {
 	Docket  consent.AgencyID `json:"docket_on_hold,omitempty"`
 }
 
-func (a *app) restore(file, identity, phrase string) error {
+func (a *app) restore(ctx context.Context, file, identity, phrase string) error {
 	dir := a.Dir
 	if dir == "" {
 		dir = a.Env("PORCHLIGHT_DIR")
@@ -254,7 +254,7 @@ func (a *app) restore(file, identity, phrase string) error {
 			return node.WithHint(fmt.Errorf("%s holds no age key: %w", identity, err), "`age-keygen -o key.txt` makes one; its file is what is meant")
 		}
 	default:
-		words, err := a.phrase(phrase, false)
+		words, err := a.phrase(ctx, phrase, false)
 		if err != nil {
 			return err
 		}
