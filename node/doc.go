@@ -9,6 +9,7 @@
 //
 //   - Peer.readDocket: a docket entry starts to count for this node. Everything that came by
 //     gossip, by catch-up or from the disk passes it.
+//   - Docket.Append: an agency's node signs its docket. One restored from a backup asks first ([Restored]).
 //   - home.send: footage leaves a home. It reads the owner's stored decision first.
 //   - release.Open (package footage/release): a sealed release is opened.
 //

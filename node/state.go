@@ -100,6 +100,16 @@ func (s *State) Path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)
 }
 
+// Glob names the files of the folder that match a pattern of slashes and stars. The folder's own name
+// may hold anything, brackets and stars too.
+func (s *State) Glob(pattern string) ([]string, error) {
+	names, err := fs.Glob(os.DirFS(s.dir), pattern)
+	for i, name := range names {
+		names[i] = s.Path(filepath.FromSlash(name))
+	}
+	return names, err
+}
+
 // PeerKey reads the node's network identity.
 func (s *State) PeerKey() (ed25519.PrivateKey, error) {
 	path := s.Path("keys", "peer.key")

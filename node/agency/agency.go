@@ -163,6 +163,9 @@ func (a *Agency) Run(ctx context.Context) error {
 	g.Go(func() error { return a.peer.Run(ctx) })
 	g.Go(func() error { return a.peer.Control(ctx, a.Commands()) })
 	g.Go(func() error {
+		if _, d, err := a.self(); err == nil && d.MaySign() != nil {
+			a.peer.Log.Warn("the docket signs nothing", "why", d.MaySign(), "hint", "porchlight agency docket resume")
+		}
 		if s, _ := a.reply(ctx, struct{}{}); s.Problem != "" {
 			a.peer.Log.Warn("homes may not reach this agency", "problem", s.Problem, "hint", s.Hint)
 		}

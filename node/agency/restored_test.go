@@ -1,14 +1,17 @@
 package agency
 
 import (
+	"crypto/rand"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"filippo.io/age"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/backup"
 )
@@ -129,5 +132,59 @@ func TestRestoredWithoutAReceptionKey(t *testing.T) {
 	s, err := d.agency.resume(t.Context(), Resume{})
 	if err != nil || len(s.Deaf) != 1 || s.Deaf[0] != consent.RequestID(d.id) {
 		t.Errorf("state: %+v, %v", s, err)
+	}
+}
+
+// A backup made while the docket grows has every entry that its checkpoint stands for.
+func TestBackupWhileTheDocketGrows(t *testing.T) {
+	d := newDesk(t)
+	id, err := age.GenerateX25519Identity()
+	ok(t, err)
+	done := make(chan error)
+	go func() {
+		docketOf := d.agency.peer.Docket(d.agency.agency)
+		for range 60 {
+			key, err := consent.GenerateKey(rand.Reader, "Det.Lane")
+			if err != nil {
+				done <- err
+				return
+			}
+			note, err := consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Lane", Key: key.Verifier(),
+				Expires: consent.At(d.now.AddDate(1, 0, 0)), Created: consent.At(d.now), By: d.supervisor.Verifier()}, d.supervisor)
+			if err == nil {
+				_, err = docketOf.Append(note, d.agency.key, d.now)
+			}
+			if err == nil {
+				err = d.agency.custody.Note("cli", "test", "", "")
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	work := t.TempDir()
+	for i, last := 0, int64(0); ; i++ {
+		file, dir := filepath.Join(work, strconv.Itoa(i)), filepath.Join(work, strconv.Itoa(i)+"-node")
+		_, err := backup.Save(d.dir, file, false, d.now, id.Recipient())
+		ok(t, err)
+		_, err = backup.Restore(file, dir, backup.Options{}, id)
+		ok(t, err)
+		a, err := Open(t.Context(), dir, node.Options{})
+		ok(t, err)
+		size := a.peer.Docket(a.agency).Size()
+		ok(t, a.Close())
+		if size < last {
+			t.Errorf("the docket had %d entries, and then %d", last, size)
+		}
+		last = size
+		select {
+		case err := <-done:
+			ok(t, err)
+			t.Logf("%d backups, the last with %d entries", i+1, last)
+			return
+		default:
+		}
 	}
 }

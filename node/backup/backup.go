@@ -105,7 +105,7 @@ func (m Manifest) Bytes() (n int64) {
 // answer's folder under a number. The role comes last, since a folder without one is not yet a node.
 func contents() []string {
 	return []string{
-		"answers/*/answer.json", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest",
+		"answers/*/answer.json", "answers/*/answer.json.old", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest",
 		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json",
 		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note",
 		"dockets/*/checkpoint", "dockets/*/entries", "dockets/*/fork", "charter/*.note",

@@ -183,7 +183,7 @@ func (h *Home) barred(id consent.AgencyID) error {
 }
 
 func (h *Home) loadAnswers() error {
-	names, err := filepath.Glob(h.peer.State.Path("answers", "*", "answer.json"))
+	names, err := h.peer.State.Glob("answers/*/answer.json")
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (h *Home) loadAnswers() error {
 		}
 		h.load(a)
 	}
-	aside, err := filepath.Glob(h.peer.State.Path("answers", "*", "answer.json.old"))
+	aside, err := h.peer.State.Glob("answers/*/answer.json.old")
 	if err != nil {
 		return err
 	}

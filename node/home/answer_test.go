@@ -50,6 +50,25 @@ func (h *Home) put(t *testing.T, id, state string) {
 	}
 }
 
+// A folder may have any name, and what was decided in it is found again.
+func TestFolderWithAnyName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "home [a-c]*?")
+	if err := node.Create(dir, node.Home); err != nil {
+		t.Fatal(err)
+	}
+	h := reopen(t, dir)
+	h.put(t, "1", "waiting")
+	item := &Item{Request: consent.RequestID(strings.Repeat("cd", 32)), State: "declined"}
+	if err := h.saveItem(item); err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	again := reopen(t, dir)
+	if again.answers["1"] == nil || again.inbox[item.Request] == nil || again.inbox[item.Request].State != "declined" {
+		t.Errorf("answers %v, inbox %v", again.answers, again.inbox)
+	}
+}
+
 // Whatever the node was at when its owner took an answer back, its next step fails: a clip that is
 // ready does not wait, one that waits is not sent, and the key of one that arrived is not given.
 func TestWithdrawnStopsEveryStep(t *testing.T) {

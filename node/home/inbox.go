@@ -198,7 +198,7 @@ func (h *Home) saveItem(i *Item) error {
 }
 
 func (h *Home) loadInbox() error {
-	names, err := filepath.Glob(h.peer.State.Path("inbox", "*.json"))
+	names, err := h.peer.State.Glob("inbox/*.json")
 	if err != nil {
 		return err
 	}

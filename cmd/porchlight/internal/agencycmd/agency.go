@@ -58,8 +58,8 @@ func newAgencyInitCommand(a *app) *cobra.Command {
 		Long: `Makes the folder of an agency's node with its docket key, and agency.card: what a signer of the mesh's
 charter looks at and admits. Read the card's fingerprint to the signer in person.
 
-The first supervisors enrol everybody else. Losing the docket key ends the docket: back it up, apart
-from the release keys, which belong in no backup.
+The first supervisors enrol everybody else. Losing the docket key ends the docket: ` + "`porchlight backup`" + `
+keeps it, and leaves out the release keys, which belong in no backup.
 
 Classes:
 ` + classList() + `.`,

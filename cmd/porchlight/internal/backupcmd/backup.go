@@ -44,7 +44,7 @@ node may run or not. Where there are several nodes on this machine, name one wit
 
 Not in it, by design: recordings, clips and sealed releases, and every release key. An agency's node destroys
 those keys at their deadlines, and a copy in a drawer would undo that: keep keys/release out of whatever
-else copies its disk, too.
+else copies its disk, too. The .key files of persons are in no node's folder; copy them by hand.
 
 Whoever has the file and what opens it can be this node: sign its docket, answer in its name. Keep
 the two apart. Any age program opens it: age -d FILE.age | tar t`,
@@ -143,7 +143,7 @@ func holds(m backup.Manifest) (out []string) {
 		case n > 0 && strings.HasPrefix(k[1], "the "):
 			out = append(out, k[1])
 		case n > 0:
-			out = append(out, fmt.Sprintf("%d %s", n, k[1]))
+			out = append(out, fmt.Sprintf("%s (%d)", k[1], n))
 		}
 	}
 	return out
