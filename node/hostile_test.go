@@ -136,7 +136,7 @@ func TestHostileHomes(t *testing.T) {
 			m.grant.Agency = consent.AgencyID(strings.Repeat("0", 32))
 			return m.send(m, nil)
 		},
-		"a release of": func(m *mallory) (bool, error) {
+		"too-large": func(m *mallory) (bool, error) {
 			m.grant.Releases[0].SealedBytes, m.m.SealedBytes = 20<<30, 20<<30
 			return m.send(m, nil)
 		},

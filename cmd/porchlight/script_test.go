@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	flag.Set("test.parallel", "4") // they wait for nodes more than they compute; a flag of the command line still counts
 	testscript.Main(m, map[string]func(){"porchlight": func() { os.Exit(realMain()) }})
 }
 
