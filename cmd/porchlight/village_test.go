@@ -28,11 +28,12 @@ type village struct {
 	t            *testing.T
 	dir          string
 	home, agency *process
-	request      string // the first digits of its id
-	total        int64  // bytes of the sealed release, once it is known
-	vault        string // path of the release in the vault without its ending, once it is known
-	sessions     int    // those whose end was read in the agency's log
-	port         int    // the agency's
+	request      string    // the first digits of its id
+	first        time.Time // when the footage begins
+	total        int64     // bytes of the sealed release, once it is known
+	vault        string    // path of the release in the vault without its ending, once it is known
+	sessions     int       // those whose end was read in the agency's log
+	port         int       // the agency's
 
 	line *relaytest.Relay // between home and agency, where the plan has one
 	plan
@@ -60,6 +61,7 @@ func build(t *testing.T, p plan) *village {
 		p.early(v)
 	}
 	first := time.Now().UTC().Add(-36 * time.Hour).Truncate(time.Hour)
+	v.first = first
 	hour, err := os.ReadFile(cliptest.Recording(t, v.dir, "hour.mp4", 3600))
 	if err != nil {
 		t.Fatal(err)
