@@ -26,8 +26,9 @@ import (
 //	fork         a checkpoint that contradicts the docket as it is here, once seen
 //	restored     the docket is from a backup and signs nothing yet ([Restored])
 //
-// Entries reach the disk before the checkpoint that covers them. What is found behind a
-// checkpoint was never signed, or never completed, and is cut off.
+// Entries reach the disk before the checkpoint that covers them is signed or taken in, and the
+// checkpoint before anybody is shown it. What is found behind a checkpoint was never shown, or never
+// completed, and is cut off, damaged or not.
 type Docket struct {
 	disk   durable.Disk
 	dir    string
@@ -40,7 +41,8 @@ type Docket struct {
 	forked   bool
 	restored *Restored                    // nil where it may sign
 	heads    map[string]docket.Checkpoint // what stewards hold of a restored docket
-	broken   error                        // the disk refused: nothing is taken in or shown until the node restarts
+	broken   error                        // the disk refused: nothing is taken in or shown until it can be read back
+	proof    []byte                       // what shows the fork, while the disk does not take it
 	read     int64                        // entries that fresh has handed out
 
 	staged map[string]*stage // by the peer they come from
@@ -113,6 +115,10 @@ func (d *Docket) open() error {
 	if err := d.disk.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
+	// A checkpoint that was signed and not shown must not lie about: another may be signed in its place.
+	if err := d.disk.RemoveTemporary(d.dir); err != nil {
+		return err
+	}
 	checkpoint, err := os.ReadFile(d.path("checkpoint"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -130,6 +136,11 @@ func (d *Docket) open() error {
 		d.offsets = append(d.offsets, d.offsets[len(d.offsets)-1]+recordHead+int64(len(b)))
 		return nil
 	})
+	// Of several entries that were written at once a crash may leave the later ones and not the first.
+	var damaged *durable.DamagedError
+	if errors.As(err, &damaged) && int64(recs.Count) >= size {
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
@@ -138,7 +149,7 @@ func (d *Docket) open() error {
 			"restore the folder from a backup; on a node that does not own this docket, move it away and it is fetched again")
 	}
 	d.offsets = d.offsets[:size+1]
-	if int64(recs.Count) > size {
+	if int64(recs.Count) > size || damaged != nil {
 		if err := d.disk.Truncate(d.path("entries"), d.offsets[size]); err != nil {
 			return err
 		}
@@ -168,11 +179,22 @@ func (d *Docket) open() error {
 
 // reopen goes back to what the disk has. The caller holds d.mu.
 func (d *Docket) reopen() error {
-	if err := errors.Join(d.file.Close(), d.open()); err != nil {
-		d.broken = fmt.Errorf("docket of %s cannot be read back: %w", d.agency.Name, err)
-		return d.broken
+	if d.broken == nil {
+		_ = d.file.Close() // nothing is left to flush
 	}
-	return nil
+	d.broken = d.open()
+	if d.broken != nil {
+		d.broken = fmt.Errorf("docket of %s cannot be read back: %w", d.agency.Name, d.broken)
+	}
+	return d.broken
+}
+
+// usable tries once more to read back a docket that could not be. The caller holds d.mu.
+func (d *Docket) usable() error {
+	if d.broken == nil {
+		return nil
+	}
+	return d.reopen()
 }
 
 func (d *Docket) path(name string) string { return filepath.Join(d.dir, name) }
@@ -307,13 +329,20 @@ func (d *Docket) Bundle(i int64) ([]byte, error) {
 	return d.log.Bundle(i)
 }
 
+// Find is the index of an entry that stands in the docket.
+func (d *Docket) Find(note []byte) (index int64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.Find(note)
+}
+
 // Append adds an entry to this node's own docket. Entry and checkpoint are on the disk when it
-// returns; whatever fails before leaves the docket as it was.
+// returns; after an error the docket is as it was.
 func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.broken != nil {
-		return 0, d.broken
+	if err := d.usable(); err != nil {
+		return 0, err
 	}
 	if err := d.maySign(); err != nil {
 		return 0, err
@@ -323,8 +352,13 @@ func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int6
 		return 0, err
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(err, d.reopen())
+		if err == nil {
+			return
+		}
+		// Only what the disk has counts: that may be the new checkpoint, although writing it failed.
+		err = errors.Join(err, d.reopen())
+		if i, ok := d.log.Find(note); ok && d.broken == nil {
+			index, err = i, nil
 		}
 	}()
 	if err := d.store(note); err != nil {
@@ -348,8 +382,8 @@ func (d *Docket) Extend(from int64, entries [][]byte, checkpoint []byte) error {
 }
 
 func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err error) {
-	if d.broken != nil {
-		return fmt.Errorf("%w: %w", p2psync.ErrOwn, d.broken)
+	if err := d.usable(); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}
 	if have := d.log.Size(); from < have {
 		// Another peer was faster.
@@ -363,9 +397,14 @@ func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err er
 	if err := d.log.Extend(entries, checkpoint); err != nil {
 		return err
 	}
+	want := d.log.Size()
 	defer func() {
-		if err != nil {
-			err = fmt.Errorf("%w: %w", p2psync.ErrOwn, errors.Join(err, d.reopen()))
+		if err == nil {
+			return
+		}
+		err = fmt.Errorf("%w: %w", p2psync.ErrOwn, errors.Join(err, d.reopen()))
+		if d.broken == nil && d.log.Size() >= want {
+			err = nil // it is on the disk all the same
 		}
 	}()
 	if err := d.store(entries...); err != nil {
@@ -464,6 +503,9 @@ func (d *Docket) Compare(cp docket.Checkpoint, note []byte) error {
 
 func (d *Docket) compare(cp docket.Checkpoint, note []byte) error {
 	if d.forked {
+		if d.proof != nil {
+			d.keepProof(d.proof)
+		}
 		return fmt.Errorf("docket of %s: %w", d.agency.Name, errForked)
 	}
 	err := d.log.Consistent(cp)
@@ -476,7 +518,16 @@ func (d *Docket) compare(cp docket.Checkpoint, note []byte) error {
 		return nil // nothing is proven
 	case consent.Fork:
 		d.forked = true
-		return errors.Join(errForked, d.disk.WriteFile(d.path("fork"), note, 0o600))
+		return errors.Join(errForked, d.keepProof(note))
+	}
+	return err
+}
+
+// keepProof stores what shows a fork, now or with the next checkpoint that comes.
+func (d *Docket) keepProof(note []byte) error {
+	err := d.disk.WriteFile(d.path("fork"), note, 0o600)
+	if d.proof = nil; err != nil {
+		d.proof = bytes.Clone(note)
 	}
 	return err
 }

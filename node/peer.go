@@ -106,8 +106,8 @@ func (p *Peer) load() (err error) {
 		return err
 	}
 	// What a killed run named and did not sync is here to be read, and would be gone after a power cut.
-	for _, dir := range []string{p.State.Path(), p.State.Path("keys")} {
-		if err := p.State.disk.SyncDir(dir); err != nil {
+	for _, dir := range []string{p.State.Path(), p.State.Path("keys"), p.State.Path("charter")} {
+		if err := p.State.disk.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/porchlight-mesh/porchlight/footage/durable"
@@ -32,11 +34,23 @@ type State struct {
 
 // Create makes a folder for a node of that role, with its peer key and a commented config.toml.
 // A folder that already holds a node is an error.
-func Create(dir string, role Role) error {
-	if held, err := RoleOf(dir); err == nil {
+func Create(dir string, role Role) error { return CreateWith(durable.Disk{}, dir, role, nil) }
+
+// CreateWith is Create through a disk, with further files by their names in the folder. The folder
+// counts as a node's once all of them are there; until then it is made anew.
+func CreateWith(disk durable.Disk, dir string, role Role, files map[string][]byte) error {
+	held, err := RoleOf(dir)
+	if err == nil {
 		return WithHint(fmt.Errorf("%s already holds a node (%s)", dir, held), "choose another folder with --dir")
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(dir, "lock")); err == nil {
+		return WithHint(fmt.Errorf("%s has the keys of a node, and its file role is missing", dir),
+			"write home, agency, steward or observe into the file role, whichever it was, or choose another folder with --dir")
+	}
+	if err := disk.MkdirAll(filepath.Join(dir, "keys"), 0o700); err != nil {
 		return err
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
@@ -44,14 +58,15 @@ func Create(dir string, role Role) error {
 	}
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed)
-	if err := durable.WriteFile(filepath.Join(dir, "keys", "peer.key"), []byte(hex.EncodeToString(seed)+"\n"), 0o600); err != nil {
-		return err
-	}
-	if err := durable.WriteFile(filepath.Join(dir, "config.toml"), []byte(DefaultConfig(role)), 0o600); err != nil {
-		return err
+	all := map[string][]byte{"keys/peer.key": []byte(hex.EncodeToString(seed) + "\n"), "config.toml": []byte(DefaultConfig(role))}
+	maps.Copy(all, files)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := disk.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), all[name], 0o600); err != nil {
+			return err
+		}
 	}
 	// The role comes last: a folder without it is one whose making was interrupted.
-	return durable.WriteFile(filepath.Join(dir, "role"), []byte(string(role)+"\n"), 0o600)
+	return disk.WriteFile(filepath.Join(dir, "role"), []byte(string(role)+"\n"), 0o600)
 }
 
 // RoleOf says which role's node a folder holds. errors.Is(err, fs.ErrNotExist) where it holds none.

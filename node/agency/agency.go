@@ -46,6 +46,7 @@ type InitArgs struct {
 	Supervisors  []consent.VerifierKey // the first ones; they enrol everybody else
 	Jurisdiction geo.Polygon
 	PolicyURL    string
+	Disk         durable.Disk // what the folder is written through
 }
 
 // Init makes an agency's folder with its docket key and agency.card.
@@ -59,13 +60,10 @@ func Init(dir string, a InitArgs) (charter.Card, error) {
 	if err != nil {
 		return charter.Card{}, err
 	}
-	if err := node.Create(dir, node.Agency); err != nil {
+	if err := node.CreateWith(a.Disk, dir, node.Agency, map[string][]byte{"keys/docket.key": []byte(key.Encode() + "\n"), "agency.card": note}); err != nil {
 		return charter.Card{}, err
 	}
-	if err := durable.WriteFile(dir+"/keys/docket.key", []byte(key.Encode()+"\n"), 0o600); err != nil {
-		return charter.Card{}, err
-	}
-	return card, durable.WriteFile(dir+"/agency.card", note, 0o644)
+	return card, nil
 }
 
 // Agency is a requester's node.
@@ -340,13 +338,17 @@ func (a *Agency) publish(ctx context.Context, e Entry) (Published, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if out.Request != "" {
-		if err := a.history(d, out.Request, asked); err != nil {
+	// What stands in the docket already, and perhaps got no further, is spread again.
+	index, stands := d.Find(note)
+	if out.Index = index; !stands {
+		if out.Request != "" {
+			if err := a.history(d, out.Request, asked); err != nil {
+				return Published{}, err
+			}
+		}
+		if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
 			return Published{}, err
 		}
-	}
-	if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
-		return Published{}, err
 	}
 	out.Size = d.Size()
 	out.Peers = len(a.peer.Host().Peers())

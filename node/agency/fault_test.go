@@ -9,9 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/durable/durabletest"
 	"github.com/porchlight-mesh/porchlight/footage/release"
+	"github.com/porchlight-mesh/porchlight/node"
 )
 
 // The fault table of an agency: every step of taking in a release, and of destroying it × every call
@@ -339,6 +343,41 @@ func TestFaults(t *testing.T) {
 		ok(b, b.complete())
 		ok(b, b.r.Disk.PowerCut(durabletest.Nothing))
 		b.whole()
+	})
+	t.Logf("%d rows", rows)
+}
+
+// The card that a person was shown has the key that the node signs with; a folder whose making was
+// interrupted is none, and is made anew.
+func TestFaultsOfInit(t *testing.T) {
+	args := InitArgs{Name: "Elmford Police", Class: charter.LocalPolice, Supervisors: []consent.VerifierKey{newKey(t, "Sgt.Stone").Verifier()},
+		Jurisdiction: geo.Circle(geo.Point{Lat: 44, Lon: -40}, 5000, 32), PolicyURL: "https://example.org/policy"}
+	rows := durabletest.Table(t, t.TempDir(), 1, func(t *testing.T, r *durabletest.Run) {
+		dir, args := filepath.Join(r.Dir, "police"), args
+		args.Disk = r.Disk.Disk()
+		r.Begin()
+		card, err := Init(dir, args)
+		shown := r.Done(err) && err == nil
+		ok(t, r.Restart())
+		switch _, rerr := node.RoleOf(dir); {
+		case shown && rerr != nil:
+			t.Fatal("the agency that was made is gone:", rerr)
+		case rerr != nil:
+			card, err = Init(dir, args)
+			ok(t, err)
+			ok(t, r.Disk.PowerCut(durabletest.Nothing))
+			shown = true
+		}
+		a, err := Open(t.Context(), dir, node.Options{Disk: args.Disk})
+		ok(t, err)
+		defer a.Close()
+		text, err := os.ReadFile(filepath.Join(dir, "agency.card"))
+		ok(t, err)
+		kept, err := charter.OpenCard(text)
+		ok(t, err)
+		if kept.Key != a.key.Verifier() || shown && kept.Key != card.Key {
+			t.Errorf("the card has the key %s, the one shown %s, the node %s", kept.Key, card.Key, a.key.Verifier())
+		}
 	})
 	t.Logf("%d rows", rows)
 }
