@@ -11,8 +11,9 @@
 // camera's folder itself: what they lead to inside the folder is found anyway, and what is outside
 // is not ours. `.porchlight` folders, devices and pipes are passed over.
 //
-// A directory that has been quiet for two hours is listed only once an hour; in it, a new or removed file
-// shows at once (the directory's own time changes), a rewritten one within the hour.
+// A directory in which nothing changes is listed ever more rarely: again after half the time that it has been
+// quiet, an hour at most. In it a new or removed file shows at once (the directory's own time changes), and
+// one that is rewritten in its place then.
 //
 // # When a recording starts
 //

@@ -18,9 +18,7 @@ import (
 const (
 	// damagedAfter is how long a file may stay unreadable and unchanged before it is called damaged.
 	damagedAfter = 10 * time.Minute
-	// hotFor is how long after a change in it a directory is listed at every poll.
-	hotFor = 2 * time.Hour
-	// listEvery is how often a quiet directory is listed all the same.
+	// listEvery is how often a directory is listed however quiet it is.
 	listEvery = time.Hour
 	// batch is how many files are read before the index is written: what a crash can cost.
 	batch = 500
@@ -242,10 +240,11 @@ func (w *walk) dir(ctx context.Context, in *os.Root, name, rel string, depth int
 	return nil
 }
 
-// quiet reports whether a directory need not be listed again.
+// quiet reports whether a directory need not be listed again: nothing waits in it, its own time is the same, and
+// since it was listed less than half of the time went by that it had then been quiet for.
 func (d *dirState) quiet(info fs.FileInfo, now time.Time) bool {
 	return len(d.waiting) == 0 && d.mtime.Equal(info.ModTime()) &&
-		d.listed.Sub(d.newest) > hotFor && now.Sub(d.listed) < listEvery && !now.Before(d.listed)
+		now.Sub(d.listed) < min(d.listed.Sub(d.newest)/2, listEvery) && !now.Before(d.listed)
 }
 
 // listed lists a directory and brings the index up to it; nil if it could not be read. Of a directory it
