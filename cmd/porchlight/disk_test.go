@@ -56,7 +56,7 @@ func TestFullDisks(t *testing.T) {
 	v.fill("ana", "rest", 0)
 	tried := a.Attempts
 	v.answerIs("another attempt", func(a home.AnswerStatus) bool { return a.Attempts > tried && a.Reason == home.DiskFull })
-	v.eventually(60*time.Second, "home", "show", v.request, "--dir", "ana").find(`why +the disk of this home's node is full \(disk-full\)`)
+	v.eventually(60*time.Second, "home", "show", v.request, "--dir", "ana").find(`: preparing: disk-full\n +why +the disk of this home's node is full`)
 	v.eventually(60*time.Second, "home", "inbox", "--dir", "ana").find(`approved, preparing: disk-full`)
 	if n := v.line.Sent(); n > 8<<10 {
 		t.Errorf("%d bytes went to the requester before there was a ledger to write them down in", n)

@@ -70,7 +70,7 @@ func (r Reason) Words() string {
 	case ConnectionLost:
 		return "the connection to the requester broke"
 	case RequesterBusy:
-		return "the requester takes in others, or did not notice yet that the last connection broke"
+		return "the requester takes in as many others as it can"
 	case RequesterFull:
 		return "the requester has no room"
 	case RequesterLimit:

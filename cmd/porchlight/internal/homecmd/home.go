@@ -141,7 +141,7 @@ Porchlight cannot tell a true case number from a false one. The contact on the c
 
 An answer you approved is preparing (the clip is made), waiting (to leave, or for the next attempt),
 sending, delivered, withdrawn, expired or failed. One that stands still says why, since when and what
-mends it; --json has the name in brackets as "reason":
+mends it; --json has the name as "reason":
 
 ` + reasons() + `
 What the requester has verified is not sent twice, and a new address of this home needs nothing. A
@@ -232,7 +232,7 @@ func (a *app) writeAnswers(w io.Writer, answers []home.AnswerStatus) error {
 	for _, s := range answers {
 		fmt.Fprintf(w, "\nanswer %s: %s\n", ui.Short(s.ID), answerText(s, a))
 		if s.Reason != "" && s.State != "sending" {
-			if err := ui.Facts(w, "  why", fmt.Sprintf("%s (%s)", s.Reason.Words(), s.Reason), "  since", ui.When(s.Since, a.Now()),
+			if err := ui.Facts(w, "  why", s.Reason.Words(), "  since", ui.When(s.Since, a.Now()),
 				"  next", nextText(s, a), "  way out", s.Reason.WayOut(), "  last error", ui.Clean(s.Problem)); err != nil {
 				return err
 			}
@@ -255,7 +255,7 @@ func answerText(s home.AnswerStatus, a *app) string {
 	t := s.State
 	switch {
 	case s.Reason != "" && s.State != "sending":
-		t += ", " + s.Reason.Words()
+		t += ": " + string(s.Reason)
 	case s.State == "waiting" && s.NotBefore.After(a.Now()):
 		t += ", leaves " + ui.Relative(s.NotBefore, a.Now()) + " at the earliest"
 	case s.Problem != "":
