@@ -140,8 +140,8 @@ this agency, which of your cameras it concerns, and what would leave.
 Porchlight cannot tell a true case number from a false one. The contact on the card is the place to ask.
 
 An answer you approved is preparing (the clip is made), waiting (to leave, or for the next attempt),
-sending, delivered, withdrawn, expired or failed. One that stands still says why, since when and what
-mends it; --json has the name as "reason":
+sending, delivered, withdrawn, expired, failed or stopped. One that stands still says why, since when and
+what mends it; --json has the name as "reason":
 
 ` + reasons() + `
 What the requester has verified is not sent twice, and a new address of this home needs nothing. A
