@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -466,4 +467,58 @@ func TestAllOrNothing(t *testing.T) {
 		}
 	})
 	t.Logf("%d rows", tried)
+}
+
+// A node makes what is named before the file that names it. Reading has to go the other way round, or
+// a backup made between the two lacks what its files name.
+func TestReadingOrder(t *testing.T) {
+	for _, pair := range [][2]string{
+		{"dockets/*/checkpoint", "dockets/*/entries"},     // signed over the entries that are there
+		{"dockets/*/entries", "keys/reception/*.key"},     // a request names a key made before it
+		{"dockets/*/entries", "charter/*.note"},           // a docket is begun when the charter admits its agency
+		{"answers/*/answer.json", "answers/*/grant.note"}, // an answer waits once its grant is made
+		{"answers/*/answer.json", "answers/*/*.manifest"}, // and its manifests
+		{"answers/*/answer.json", "answers/*/*.receipt"},  // a key was given against a receipt
+		{"answers/*/answer.json", "ledger"},               // and stands in the ledger by then
+		{"answers/*/answer.json", "dockets/*/entries"},    // what is answered was asked
+		{"vault/*/*.json", "vault/*/*.receipt"},           // sealed: the receipt was signed
+		{"vault/*/*.json", "vault/*/*.manifest"},          // against a manifest
+		{"vault/*/grant.note", "vault/*/acceptance.note"}, // a grant counts once it was accepted
+		{"vault/*/grant.note", "custody"},                 // which the log says first
+		{"keys/*.key", "role"}, {"config.toml", "role"},   // a folder with a role is whole
+		{"answers/*/answer.json", "answers/*/answer.json.old"}, // put aside, it is under one of both names
+	} {
+		if i, j := slices.Index(contents(), pair[0]), slices.Index(contents(), pair[1]); i < 0 || j < 0 || i > j {
+			t.Errorf("%s (place %d) is to be read before %s (place %d)", pair[0], i, pair[1], j)
+		}
+	}
+}
+
+// A large agency's records: 400 releases of which all papers are signed, and a docket of 10 MB.
+func BenchmarkSaveAndRestore(b *testing.B) {
+	dir, id := filepath.Join(b.TempDir(), "police"), key(b)
+	ok(b, node.Create(dir, node.Steward))
+	for i := range 400 {
+		at := fmt.Sprintf("vault/g%04d/", i)
+		for _, name := range []string{"grant.note", "acceptance.note", "r.json", "r.manifest", "r.receipt"} {
+			put1(b, dir, at+name, strings.Repeat("x", 1500))
+		}
+	}
+	put1(b, dir, "dockets/ab/entries", strings.Repeat("e", 10<<20))
+	work := b.TempDir()
+	b.Run("save", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := Save(dir, filepath.Join(work, "b.age"), true, time.Now(), id.Recipient())
+			ok(b, err)
+		}
+	})
+	b.Run("restore", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, err := Restore(filepath.Join(work, "b.age"), filepath.Join(work, "new"), Options{}, id)
+			ok(b, err)
+			ok(b, os.RemoveAll(filepath.Join(work, "new")))
+		}
+	})
 }
