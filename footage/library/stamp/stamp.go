@@ -14,8 +14,7 @@
 //     clips (`front-1606742747.272411-0lbwng`). These are in UTC.
 //   - `<name> - M-D-YYYY, h.mm.ss` and `am` or `pm`, the form of UniFi Protect's exports, month first
 //   - `YYYYMMDD/HH/MM`, a file a minute, as Wyze's cameras write: taken to start with its minute
-//   - `YYYYYMMMDDDHHH/MMMSSS` with the letters Y M D H M S after their numbers, as Yi's cameras write
-//     (`2022Y03M09D15H/22M37S23`)
+//   - `2022Y03M09D15H/22M37S23`, with letters after the numbers and the length at the end, as Yi's cameras write
 //
 // Where a name has two times the first is the start. A name that could be read in two ways, such as
 // `03-04-2026` without the form around it that says which maker wrote it, is not read at all. For all of
@@ -27,7 +26,7 @@
 //
 // A local time that occurs twice, when clocks go back, is taken for the earlier one; one that never
 // occurs, when they go forward, for the time that an unchanged clock would have shown. Both are
-// marked Ambiguous. Years before 1990 and after 2100 are no dates.
+// marked Ambiguous, and of the first Or is the later one. Years before 1990 and after 2100 are no dates.
 package stamp
 
 import (
