@@ -149,13 +149,13 @@ func open(f *os.File, who []age.Identity) (io.Reader, error) {
 	_, phrase := who[0].(*age.ScryptIdentity)
 	switch sealed := slices.Contains(none.StanzaTypes, "scrypt"); {
 	case sealed && phrase:
-		return nil, fmt.Errorf("%s: the passphrase is wrong", f.Name())
+		return nil, node.WithHint(fmt.Errorf("%s: the passphrase is wrong", f.Name()), "type it as it was when the backup was made; nothing else opens the file")
 	case sealed:
 		return nil, node.WithHint(fmt.Errorf("%s is sealed with a passphrase, not to an age key", f.Name()), "leave --identity out")
 	case phrase:
 		return nil, node.WithHint(fmt.Errorf("%s is sealed to an age key, not with a passphrase", f.Name()), "give the key's file with --identity")
 	}
-	return nil, fmt.Errorf("%s is sealed to another age key than those given", f.Name())
+	return nil, node.WithHint(fmt.Errorf("%s is sealed to another age key than those given", f.Name()), "give the file with its secret key, as age-keygen made it, with --identity")
 }
 
 // watch keeps the error of what it reads, to tell a damaged seal from a damaged archive.
