@@ -146,6 +146,9 @@ func (ix *index) format(ctx context.Context, id int64) (r Recording, err error) 
 		return r, nil
 	}
 	if err := ix.db.QueryRowContext(ctx, `SELECT codec, width, height FROM format WHERE id = ?`, id).Scan(&r.Codec, &r.Width, &r.Height); err != nil {
+		if errors.Is(err, sql.ErrNoRows) {
+			err = errTorn
+		}
 		return r, err
 	}
 	ix.mu.Lock()

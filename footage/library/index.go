@@ -151,11 +151,15 @@ func (ix *index) there() bool {
 	return err == nil && os.SameFile(info, ix.info)
 }
 
+// errTorn is what an index of which a crash took a page looks like where SQLite sees nothing wrong:
+// formats are only ever added.
+var errTorn = errors.New("a recording in the index has a format that is not in it")
+
 // isCorrupt recognises the errors that say the file is not the database that was written.
 func isCorrupt(err error) bool {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return false
+		return errors.Is(err, errTorn)
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
