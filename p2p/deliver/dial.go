@@ -73,9 +73,6 @@ func newCaller(key ed25519.PrivateKey, n host.Network) (*caller, error) {
 
 func newTCP(key crypto.PrivKey) (transport.Transport, error) {
 	mux := *yamux.DefaultTransport
-	// One yamux frame then fills one Noise message; the default's 64 KiB take one and a second of 17 bytes, which costs
-	// both ends two system calls more.
-	mux.MaxMessageSize = noise.MaxPlaintextLength
 	// A line that went dead without a word, as when this side's address changed, is noticed within 20 seconds.
 	mux.KeepAliveInterval = 10 * time.Second
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: &mux}}
@@ -87,7 +84,9 @@ func newTCP(key crypto.PrivKey) (transport.Transport, error) {
 	if err != nil {
 		return nil, err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{n, t}, muxers, nil, nil, nil)
+	// TLS first: it takes AES where both processors have instructions for it, which halves what encryption costs, and
+	// else ChaCha20 as Noise does.
+	up, err := upgrader.New([]sec.SecureTransport{t, n}, muxers, nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -247,7 +247,7 @@ func (f *film) whole(t *testing.T, s *shelf) {
 	}
 }
 
-func requester(t *testing.T, r Receiver, limits Limits) *host.Host {
+func requester(t testing.TB, r Receiver, limits Limits) *host.Host {
 	t.Helper()
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
 	h, err := host.New(host.Config{Key: key, Role: host.Requester, Listen: []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}})

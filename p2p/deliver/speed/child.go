@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -175,21 +176,22 @@ func send(how, list, data, addr string) error {
 	return say(turn{Bytes: total, Seconds: time.Since(began).Seconds(), Sender: used().since(before)})
 }
 
+// sendRaw sends the file over a stream of libp2p as it comes: its own transports, TLS first as deliver has it, yamux.
 func sendRaw(addr string, f io.Reader) error {
-	h, err := host.New(host.Config{Key: newKey()})
+	info, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return err
+	}
+	h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.DisableMetrics())
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 	ctx := context.Background()
-	if err := h.Connect(ctx, addr); err != nil {
+	if err := h.Connect(ctx, *info); err != nil {
 		return err
 	}
-	info, err := peer.AddrInfoFromString(addr)
-	if err != nil {
-		return err
-	}
-	s, err := h.Libp2p().NewStream(ctx, info.ID, rawProtocol)
+	s, err := h.NewStream(ctx, info.ID, rawProtocol)
 	if err != nil {
 		return err
 	}
