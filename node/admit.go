@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
@@ -174,21 +177,34 @@ func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
 // the one place where a docket entry starts to count: everything that came by gossip, catch-up
 // or from the disk passes it. Whether a request is shown is judged each time it is asked for.
 func (p *Peer) readDocket(d *Docket) error {
-	fresh, err := d.fresh()
-	for i, note := range fresh {
-		body, err := request.Open(note)
-		if err != nil {
-			continue // an opaque leaf
+	some := false
+	for {
+		fresh, err := d.fresh()
+		// Verifying signatures is nearly all the work, and a docket of years has thousands.
+		var g errgroup.Group
+		g.SetLimit(runtime.GOMAXPROCS(0))
+		for i, note := range fresh {
+			g.Go(func() error {
+				body, err := request.Open(note)
+				if err != nil {
+					return nil // an opaque leaf
+				}
+				r := Request{ID: request.IDOf(note), Agency: d.ID(), Name: d.agency.Name, Index: i, Note: string(note), Body: body}
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.requests[r.ID] = r
+				return nil
+			})
 		}
-		r := Request{ID: request.IDOf(note), Agency: d.ID(), Name: d.agency.Name, Index: i, Note: string(note), Body: body}
-		p.mu.Lock()
-		p.requests[r.ID] = r
-		p.mu.Unlock()
+		g.Wait()
+		some = some || len(fresh) > 0
+		if err != nil || len(fresh) == 0 {
+			if some {
+				p.arrived()
+			}
+			return err
+		}
 	}
-	if len(fresh) > 0 {
-		p.arrived()
-	}
-	return err
 }
 
 func (p *Peer) arrived() {

@@ -121,3 +121,38 @@ func TestNodeBudget(t *testing.T) {
 		}
 	}
 }
+
+// A docket of years is read in parts, and all of it counts.
+func TestALongDocketIsReadInParts(t *testing.T) {
+	police := newPolice(t)
+	const requests = 2*maxFresh + 10
+	for range requests {
+		note := must(consent.Sign(police.request(), police.officer, police.sergeant))
+		pending := must(police.log.Prepare(note, time.Now()))
+		police.notes = append(police.notes, note)
+		if err := police.log.Commit(pending); err != nil {
+			t.Fatal(err)
+		}
+	}
+	checkpoint := must(police.log.SignCheckpoint(police.docket))
+	p := police.home(nil)
+	d := p.Docket(police.self.ID())
+	if err := d.Extend(0, police.notes, checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.readDocket(d); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.requests) != requests {
+		t.Errorf("%d of %d requests were read", len(p.requests), requests)
+	}
+	dir := p.State.Path()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := must(OpenPeer(dir, Options{}))
+	defer again.Close()
+	if len(again.requests) != requests {
+		t.Errorf("after a restart %d of %d requests were read", len(again.requests), requests)
+	}
+}

@@ -231,7 +231,10 @@ func (d *Docket) Read(i int64) ([]byte, error) {
 	return d.Entry(i)
 }
 
-// fresh returns the sound requests among the entries it has not handed out before, by index.
+// maxFresh bounds the requests that are in hand while a long docket is read.
+const maxFresh = 256
+
+// fresh returns the next sound requests, at most maxFresh, among the entries it has not handed out before, by index.
 func (d *Docket) fresh() (map[int64][]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -239,7 +242,7 @@ func (d *Docket) fresh() (map[int64][]byte, error) {
 	if d.broken != nil {
 		return found, d.broken
 	}
-	for ; d.read < d.log.Size(); d.read++ {
+	for ; d.read < d.log.Size() && len(found) < maxFresh; d.read++ {
 		if d.log.Refused(d.read) != "" {
 			continue
 		}

@@ -3,6 +3,10 @@ package docket
 import (
 	"bytes"
 	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -75,16 +79,41 @@ func Open(a charter.Agency, store Store, size int64) (*Log, error) {
 	}
 	l := &Log{agency: a, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
 		requests: map[int64]RequestState{}, refused: map[int64]consent.Class{}}
-	for i := range size {
-		msg, err := store.Entry(i)
-		if err != nil {
-			return nil, fmt.Errorf("reading entry %d of the docket of %s: %w", i, a.Name, err)
+	for i := int64(0); i < size; i += ahead {
+		var msgs [][]byte
+		for k := i; k < min(i+ahead, size); k++ {
+			msg, err := store.Entry(k)
+			if err != nil {
+				return nil, fmt.Errorf("reading entry %d of the docket of %s: %w", k, a.Name, err)
+			}
+			msgs = append(msgs, msg)
 		}
-		if _, err := l.take(msg); err != nil {
-			return nil, fmt.Errorf("entry %d of the docket of %s: %w", i, a.Name, err)
+		for k, r := range readAll(msgs) {
+			if _, err := l.takeRead(msgs[k], r); err != nil {
+				return nil, fmt.Errorf("entry %d of the docket of %s: %w", i+int64(k), a.Name, err)
+			}
 		}
 	}
 	return l, nil
+}
+
+// ahead is how many entries are read before they are taken in one after the other.
+const ahead = 256
+
+// readAll reads entries on all cores: verifying signatures is nearly all the work, and needs nothing of the log.
+func readAll(msgs [][]byte) []reading {
+	all := make([]reading, len(msgs))
+	var next atomic.Int64
+	var g sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(msgs)) {
+		g.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(msgs)); i = next.Add(1) - 1 {
+				all[i].entry, all[i].err = read(msgs[i])
+			}
+		})
+	}
+	g.Wait()
+	return all
 }
 
 // Resume holds the log against a checkpoint of its size that was kept from before, and goes on with it.
@@ -157,7 +186,7 @@ func (l *Log) Prepare(msg []byte, now time.Time) (Pending, error) {
 	if l.size >= MaxSize {
 		return Pending{}, consent.Refuse(consent.Oversize, "", "the docket is full")
 	}
-	e, err := l.judge(msg)
+	e, err := l.judge(msg, readAll([][]byte{msg})[0])
 	if err != nil {
 		return Pending{}, err
 	}
@@ -230,10 +259,12 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 	if root != cp.Root {
 		return consent.Refuse(consent.BadCheckpoint, "root", "the entries lead to another root than the checkpoint of %d entries names", cp.Size)
 	}
-	for i, msg := range entries {
-		if _, err := l.take(msg); err != nil {
-			// Only hashing can fail here, and it has just been done with the same input.
-			return fmt.Errorf("entry %d: %w", l.size+int64(i), err)
+	for from := range slices.Chunk(entries, ahead) {
+		for i, r := range readAll(from) {
+			if _, err := l.takeRead(from[i], r); err != nil {
+				// Only hashing can fail here, and it has just been done with the same input.
+				return fmt.Errorf("entry %d: %w", l.size, err)
+			}
 		}
 	}
 	l.checkpoint = bytes.Clone(checkpoint)
@@ -241,7 +272,9 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 }
 
 // take adds a leaf, with its effect if it is sound.
-func (l *Log) take(msg []byte) (int64, error) {
+func (l *Log) take(msg []byte) (int64, error) { return l.takeRead(msg, readAll([][]byte{msg})[0]) }
+
+func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	if len(msg) > consent.MaxNote {
 		return 0, consent.Refuse(consent.Oversize, "", "%d bytes; the most is %d", len(msg), consent.MaxNote)
 	}
@@ -249,7 +282,7 @@ func (l *Log) take(msg []byte) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	e, err := l.judge(msg)
+	e, err := l.judge(msg, r)
 	index := l.size
 	if err != nil {
 		l.refused[index] = consent.ClassOf(err)
@@ -306,15 +339,21 @@ func read(msg []byte) (entry, error) {
 	return entry{}, consent.Refuse(consent.WrongKind, "", "a %s is no entry of a docket", kind)
 }
 
-// judge holds the next entry against the log as it is.
-func (l *Log) judge(msg []byte) (entry, error) {
+// reading is what read returned for an entry.
+type reading struct {
+	entry entry
+	err   error
+}
+
+// judge holds the next entry, as it was read, against the log as it is.
+func (l *Log) judge(msg []byte, r reading) (entry, error) {
 	if i, ok := l.leaves[tlog.RecordHash(msg)]; ok {
 		return entry{}, consent.Refuse(consent.DuplicateEntry, "", "the same bytes are entry %d", i)
 	}
-	e, err := read(msg)
-	if err != nil {
-		return entry{}, err
+	if r.err != nil {
+		return entry{}, r.err
 	}
+	e := r.entry
 	if err := l.officers.admit(l.agency, e); err != nil {
 		return entry{}, err
 	}
