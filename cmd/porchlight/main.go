@@ -25,6 +25,7 @@ import (
 	"crypto/rand"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -34,6 +35,11 @@ import (
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
+	// A node runs beside what its machine is really for, often a small one, and what it keeps is a few MB: to collect
+	// garbage twice as often as Go's default costs it some thousandths of a core and saves a tenth of its memory.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once

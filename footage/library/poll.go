@@ -34,14 +34,22 @@ const (
 	maxDepth = 16
 )
 
-// dirState is what polls remember of a directory.
+// dirState is what polls remember of a directory, of which there can be tens of thousands. Times are in
+// nanoseconds since 1970.
 type dirState struct {
-	mtime   time.Time // of the directory when it was listed
-	newest  time.Time // modification of it or of a file in it
-	listed  time.Time // by the library's clock
+	mtime   int64 // of the directory when it was listed
+	newest  int64 // modification of it or of a file in it
+	listed  int64 // by the library's clock
 	subdirs []string
-	waiting map[string]*waiting
-	seen    int // number of the poll that last found it there
+	waiting map[string]*waiting // nil while nothing waits
+	seen    int                 // number of the poll that last found it there
+}
+
+func (d *dirState) wait(name string, w *waiting) {
+	if d.waiting == nil {
+		d.waiting = map[string]*waiting{}
+	}
+	d.waiting[name] = w
 }
 
 // waiting is a file that is not a recording yet.
@@ -243,8 +251,9 @@ func (w *walk) dir(ctx context.Context, in *os.Root, name, rel string, depth int
 // quiet reports whether a directory need not be listed again: nothing waits in it, its own time is the same, and
 // since it was listed less than half of the time went by that it had then been quiet for.
 func (d *dirState) quiet(info fs.FileInfo, now time.Time) bool {
-	return len(d.waiting) == 0 && d.mtime.Equal(info.ModTime()) &&
-		now.Sub(d.listed) < min(d.listed.Sub(d.newest)/2, listEvery) && !now.Before(d.listed)
+	since := now.UnixNano() - d.listed
+	return len(d.waiting) == 0 && d.mtime == info.ModTime().UnixNano() &&
+		since >= 0 && since < min((d.listed-d.newest)/2, int64(listEvery))
 }
 
 // listed lists a directory and brings the index up to it; nil if it could not be read. Of a directory it
@@ -265,7 +274,7 @@ func (w *walk) listed(ctx context.Context, rel string, info fs.FileInfo, before 
 	if name, rest, ok := inHold(rel); ok {
 		hold, logical = name, rest
 	}
-	state := &dirState{mtime: info.ModTime(), newest: info.ModTime(), listed: w.now, waiting: map[string]*waiting{}}
+	state := &dirState{mtime: info.ModTime().UnixNano(), newest: info.ModTime().UnixNano(), listed: w.now.UnixNano()}
 	var put []row
 	flush := func(gone []string) error {
 		err := w.l.index.change(context.WithoutCancel(ctx), w.f.path, rel, hold, put, gone)
@@ -329,9 +338,7 @@ func (w *walk) entry(e fs.DirEntry, rel, logical string, known map[string]knownF
 		delete(known, name)
 		return row{}, false
 	}
-	if info.ModTime().After(state.newest) {
-		state.newest = info.ModTime()
-	}
+	state.newest = max(state.newest, info.ModTime().UnixNano())
 	now := knownFile{info.Size(), info.ModTime().UnixMicro()}
 	was, indexed := known[name]
 	delete(known, name)
@@ -343,12 +350,12 @@ func (w *walk) entry(e fs.DirEntry, rel, logical string, known map[string]knownF
 		wait = before.waiting[name]
 	}
 	if wait == nil || wait.size != now.size || wait.mtime != now.mtime {
-		state.waiting[name] = &waiting{size: now.size, mtime: now.mtime, since: w.now}
+		state.wait(name, &waiting{size: now.size, mtime: now.mtime, since: w.now})
 		return row{}, false
 	}
 	rec, done := w.examine(path.Join(rel, name), wait)
 	if !done {
-		state.waiting[name] = wait
+		state.wait(name, wait)
 		return row{}, false
 	}
 	rec.Camera = cam.ID
