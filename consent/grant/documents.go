@@ -20,7 +20,7 @@ const (
 	MaxReleases  = 40      // releases of one grant; a note of them stays under consent.MaxNote
 	MaxSealed    = 1 << 38 // bytes of one release, 256 GiB
 	maxOriginals = 100     // commitments to the files a clip was cut from
-	MaxGaps      = 50      // gaps named in one manifest
+	MaxGaps      = 50      // gaps, and overlaps, named in one manifest
 )
 
 // Identity is how much an owner says of themselves.
@@ -230,6 +230,7 @@ type Manifest struct {
 	Clip          Span                `json:"clip"`            // what the clip shows, whole seconds around it
 	LeadInSeconds float64             `json:"lead_in_seconds"` // shown before the asked beginning: less than one GOP
 	Gaps          []Span              `json:"gaps"`
+	Overlaps      []Span              `json:"overlaps"` // claimed by two recordings, of which the clip shows one: a clock was wrong
 	Video         Video               `json:"video"`
 	AudioRemoved  bool                `json:"audio_removed"` // the recording had sound
 	Originals     []Commitment        `json:"originals"`     // to the SHA-256 of each file the clip was cut from, in time order
@@ -287,8 +288,7 @@ func (m Manifest) Check() error {
 	return checkKey("key", m.Key, KeyName)
 }
 
-// checkSpans wants the clip to show something of what was asked for, and its gaps in order. Where
-// recordings overlap, rounding to whole seconds lets one gap end a second after the next begins.
+// checkSpans wants the clip to show something of what was asked for, and its gaps and overlaps in order.
 func (m Manifest) checkSpans() error {
 	if err := m.Asked.check("asked"); err != nil {
 		return err
@@ -299,19 +299,27 @@ func (m Manifest) checkSpans() error {
 	if !m.Clip.From.Before(m.Asked.Until.Time) || !m.Asked.From.Before(m.Clip.Until.Time) {
 		return consent.Refuse(NothingAsked, "clip", "shows nothing of the span that was asked for")
 	}
-	if m.Gaps == nil {
-		return consent.Refuse(consent.NullValue, "gaps", "[] when there are none")
+	if err := checkList("gaps", m.Gaps); err != nil {
+		return err
 	}
-	if n := len(m.Gaps); n > MaxGaps {
-		return consent.Refuse(consent.BadValue, "gaps", "%d gaps, at most %d", n, MaxGaps)
+	return checkList("overlaps", m.Overlaps)
+}
+
+// checkList wants spans in the order of time. Rounding to whole seconds lets one end a second after the
+// next begins.
+func checkList(field string, spans []Span) error {
+	if spans == nil {
+		return consent.Refuse(consent.NullValue, field, "[] when there are none")
 	}
-	for i, g := range m.Gaps {
-		field := fmt.Sprintf("gaps[%d]", i)
-		if err := g.check(field); err != nil {
+	if n := len(spans); n > MaxGaps {
+		return consent.Refuse(consent.BadValue, field, "%d of them, at most %d", n, MaxGaps)
+	}
+	for i, s := range spans {
+		if err := s.check(fmt.Sprintf("%s[%d]", field, i)); err != nil {
 			return err
 		}
-		if i > 0 && g.From.Before(m.Gaps[i-1].From.Time) {
-			return consent.Refuse(SpanInvalid, field, "gaps stand in the order of time")
+		if i > 0 && s.From.Before(spans[i-1].From.Time) {
+			return consent.Refuse(SpanInvalid, fmt.Sprintf("%s[%d]", field, i), "they stand in the order of time")
 		}
 	}
 	return nil

@@ -58,7 +58,7 @@ func manifest() Manifest {
 	c, _, _ := Commit(randomness(1), []byte("original"))
 	return Manifest{
 		Request: consent.RequestID(hash("request")), CID: cid, SealedBytes: 1100, SealedSHA256: hash("sealed"), PlainBytes: 1000, PlainSHA256: hash("plain"),
-		Camera: "front door", Asked: asked, Clip: Span{at("2026-11-22T18:59:58Z"), at("2026-11-22T19:10:00Z")}, LeadInSeconds: 1.5, Gaps: []Span{},
+		Camera: "front door", Asked: asked, Clip: Span{at("2026-11-22T18:59:58Z"), at("2026-11-22T19:10:00Z")}, LeadInSeconds: 1.5, Gaps: []Span{}, Overlaps: []Span{},
 		Video: Video{"h264", 1920, 1080, 9000}, AudioRemoved: true, Originals: []Commitment{c}, Clock: Clock{"path", 2}, Key: owner.Verifier(),
 	}
 }
@@ -196,6 +196,8 @@ func TestManifestAndReceiptRefusals(t *testing.T) {
 		"gaps out of order": {SpanInvalid, func(m *Manifest) {
 			m.Gaps = []Span{{at("2026-11-22T19:05:00Z"), at("2026-11-22T19:06:00Z")}, {at("2026-11-22T19:03:00Z"), at("2026-11-22T19:04:00Z")}}
 		}},
+		"overlaps null":   {consent.NullValue, func(m *Manifest) { m.Overlaps = nil }},
+		"51 overlaps":     {consent.BadValue, func(m *Manifest) { m.Overlaps = slices.Repeat([]Span{m.Clip}, 51) }},
 		"51 gaps":         {consent.BadValue, func(m *Manifest) { m.Gaps = slices.Repeat([]Span{m.Clip}, 51) }},
 		"codec":           {consent.BadValue, func(m *Manifest) { m.Video.Codec = "mjpeg" }},
 		"no original":     {consent.BadValue, func(m *Manifest) { m.Originals = nil }},

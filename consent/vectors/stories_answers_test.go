@@ -126,6 +126,9 @@ func (b *book) answers() {
 	m("gap-order", "Gaps out of order.", grant.SpanInvalid, func(v *grant.Manifest) {
 		v.Gaps = append(v.Gaps, grant.Span{From: at("2026-11-22T19:00:00Z"), Until: at("2026-11-22T19:01:00Z")})
 	})
+	m("overlap-order", "Overlaps out of order.", grant.SpanInvalid, func(v *grant.Manifest) {
+		v.Overlaps = []grant.Span{{From: at("2026-11-22T19:05:00Z"), Until: at("2026-11-22T19:06:00Z")}, {From: at("2026-11-22T19:00:00Z"), Until: at("2026-11-22T19:01:00Z")}}
+	})
 	m("no-original", "Cut from nothing.", consent.BadValue, func(v *grant.Manifest) { v.Originals = []grant.Commitment{} })
 	m("sealed-size", "A sealed file smaller than the plain one.", consent.BadValue, func(v *grant.Manifest) { v.SealedBytes = 999 })
 	m("clock-source", "A source of time that is not on the list.", consent.BadValue, func(v *grant.Manifest) { v.Clock.Source = "guess" })

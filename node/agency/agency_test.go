@@ -150,7 +150,7 @@ func (d *desk) answer(size int, change func(*grant.Grant)) *answer {
 	ok(d, err)
 	span := grant.Span{From: d.ask.From, Until: d.ask.Until}
 	a.manifest = d.sign(grant.Manifest{Request: d.id, CID: consent.ReleaseID(a.root), SealedBytes: sums.SealedBytes, SealedSHA256: sums.SealedSHA256,
-		PlainBytes: sums.PlainBytes, PlainSHA256: sums.PlainSHA256, Asked: span, Clip: span, Gaps: []grant.Span{},
+		PlainBytes: sums.PlainBytes, PlainSHA256: sums.PlainSHA256, Asked: span, Clip: span, Gaps: []grant.Span{}, Overlaps: []grant.Span{},
 		Video: grant.Video{Codec: "h264", Width: 1, Height: 1, Frames: 1}, Originals: []grant.Commitment{c},
 		Clock: grant.Clock{Source: "path"}, Key: a.key.Verifier()}, a.key)
 	sum := sha256.Sum256(a.manifest)

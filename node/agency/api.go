@@ -102,6 +102,7 @@ type Opened struct {
 	Until       time.Time `json:"until"`
 	LeadIn      float64   `json:"lead_in_seconds"`
 	Gaps        int       `json:"gaps"`
+	Overlaps    int       `json:"overlaps"`
 }
 
 // Resume is the arguments of "agency.docket.resume".

@@ -657,7 +657,7 @@ func (v *vault) open(ctx context.Context, a OpenArgs, now time.Time, opened func
 	}
 	m := k.manifest
 	return Opened{Out: a.Out, Bytes: size, PlainSHA256: sum, From: m.Clip.From.Time, Until: m.Clip.Until.Time,
-		LeadIn: m.LeadInSeconds, Gaps: len(m.Gaps)}, nil
+		LeadIn: m.LeadInSeconds, Gaps: len(m.Gaps), Overlaps: len(m.Overlaps)}, nil
 }
 
 // find finds a release by its root or the beginning of it. Where several grants name it, the one

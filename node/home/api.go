@@ -55,12 +55,13 @@ type Preview struct {
 
 // Previewed is the answer.
 type Previewed struct {
-	Out    string    `json:"out"`
-	Bytes  int64     `json:"bytes"`
-	From   time.Time `json:"from"`
-	Until  time.Time `json:"until"`
-	LeadIn float64   `json:"lead_in_seconds"`
-	Gaps   int       `json:"gaps"`
+	Out      string    `json:"out"`
+	Bytes    int64     `json:"bytes"`
+	From     time.Time `json:"from"`
+	Until    time.Time `json:"until"`
+	LeadIn   float64   `json:"lead_in_seconds"`
+	Gaps     int       `json:"gaps"`
+	Overlaps int       `json:"overlaps"`
 }
 
 // LedgerEntry is one line of "home.ledger": a step of what left this home.

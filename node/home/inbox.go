@@ -107,29 +107,26 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 		return nil
 	}
 	h.mu.Lock()
-	cameras := slices.Clone(h.cameras)
+	var cameras []library.CameraID
+	for _, c := range h.cameras {
+		if c.matches(r.Body) {
+			cameras = append(cameras, c.Name)
+		}
+	}
 	h.mu.Unlock()
 	slack := time.Duration(h.peer.Config.Home.ClockUncertainty)
+	recordings, err := h.library.OverlappingAny(ctx, cameras, r.Body.From.Add(-slack), r.Body.Until.Add(slack))
+	if err != nil {
+		return err
+	}
 	found := []Matched{}
-	var recordings []library.Recording
-	for _, c := range cameras {
-		if !c.matches(r.Body) {
-			continue
+	for _, rec := range recordings {
+		if n := len(found); n == 0 || found[n-1].Camera != rec.Camera {
+			found = append(found, Matched{Camera: rec.Camera, From: later(rec.Start, r.Body.From.Time)})
 		}
-		recs, err := h.library.Overlapping(ctx, c.Name, r.Body.From.Add(-slack), r.Body.Until.Add(slack))
-		if err != nil {
-			return err
-		}
-		if len(recs) == 0 {
-			continue
-		}
-		last := recs[0].Start
-		for _, rec := range recs {
-			last = later(last, rec.End())
-		}
-		found = append(found, Matched{Camera: c.Name, Recordings: len(recs),
-			From: later(recs[0].Start, r.Body.From.Time), Until: earlier(last, r.Body.Until.Time)})
-		recordings = append(recordings, recs...)
+		m := &found[len(found)-1]
+		m.Recordings++
+		m.Until = later(m.Until, earlier(rec.End(), r.Body.Until.Time))
 	}
 	h.mu.Lock()
 	item := h.inbox[r.ID]

@@ -103,7 +103,7 @@ func (h *Home) preview(ctx context.Context, a Preview) (Previewed, error) {
 		return Previewed{}, err
 	}
 	shown := whole(res.From, res.Until)
-	return Previewed{Out: a.Out, Bytes: info.Size(), From: shown.From.Time, Until: shown.Until.Time, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps)}, nil
+	return Previewed{Out: a.Out, Bytes: info.Size(), From: shown.From.Time, Until: shown.Until.Time, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps), Overlaps: len(res.Overlaps)}, nil
 }
 
 // prepare makes the releases and the grant of an approved answer. It starts from nothing each
@@ -294,10 +294,18 @@ func (h *Home) prepareOne(ctx context.Context, a Answer, i int, d grant.Decision
 		AudioRemoved:  res.AudioRemoved,
 		Originals:     commitments,
 		Gaps:          []grant.Span{},
+		Overlaps:      []grant.Span{},
 		Clock:         h.clockOf(used, a.Identity == string(grant.Anonymous)),
 		Key:           key.Verifier()}
 	for _, gap := range joined(res.Gaps, grant.MaxGaps) {
 		m.Gaps = append(m.Gaps, whole(gap.From, gap.Until))
+	}
+	var twice []clip.Gap
+	for _, o := range res.Overlaps {
+		twice = append(twice, clip.Gap{From: o.From, Until: o.Until})
+	}
+	for _, o := range joined(twice, grant.MaxGaps) {
+		m.Overlaps = append(m.Overlaps, whole(o.From, o.Until))
 	}
 	if a.Identity != string(grant.Anonymous) {
 		m.Camera = d.Camera
@@ -318,8 +326,8 @@ func whole(from, until time.Time) grant.Span {
 	return grant.Span{From: consent.At(from), Until: consent.At(until.Add(time.Second - 1))}
 }
 
-// joined makes at most most gaps of them by joining those that lie closest, so that a clip with a
-// great many holes claims to show less than it does and never more.
+// joined makes at most most spans of them by joining those that lie closest, so that a clip with a
+// great many holes or overlaps claims to show less than it does and never more.
 func joined(gaps []clip.Gap, most int) []clip.Gap {
 	gaps = slices.Clone(gaps)
 	for len(gaps) > most {

@@ -365,7 +365,7 @@ The file is outside the vault's reach: its deadline binds whoever holds it, and 
 			}
 			return a.Show(done, func(w io.Writer) error {
 				return ui.Facts(w, "clip", done.Out, "span", ui.Span(done.From, done.Until), "size", ui.MB(done.Bytes),
-					"SHA-256", done.PlainSHA256+", the one that the owner signed", "lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps))
+					"SHA-256", done.PlainSHA256+", the one that the owner signed", "lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps), "overlaps", cli.Overlaps(done.Overlaps))
 			})
 		}),
 	}

@@ -32,3 +32,11 @@ func Gaps(n int) string {
 	}
 	return fmt.Sprintf("%d stretches without recording", n)
 }
+
+// Overlaps says how many stretches were recorded twice over, "" where none was.
+func Overlaps(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d stretches that two recordings claim, of which one is shown: a clock was wrong", n)
+}

@@ -64,7 +64,7 @@ you to look at. Nothing is sent. A clip begins at a keyframe, so it may start a 
 			}
 			return a.Show(done, func(w io.Writer) error {
 				return ui.Facts(w, "clip", done.Out, "span", ui.Span(done.From, done.Until), "size", ui.MB(done.Bytes),
-					"lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps), "removed", "audio", "not removed", "faces, plates and everything else in the picture")
+					"lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps), "overlaps", cli.Overlaps(done.Overlaps), "removed", "audio", "not removed", "faces, plates and everything else in the picture")
 			})
 		}),
 	}
