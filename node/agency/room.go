@@ -54,7 +54,7 @@ func (v *vault) makeRoom(need int64, now time.Time, dropped func(*held, *kept) e
 	could := int64(0)
 	for _, h := range v.grants {
 		for _, k := range h.releases {
-			if last := h.last(k); k.State == "arriving" && !k.session && k.arrived > 0 && now.Sub(last) >= idle {
+			if last := h.last(k); k.incomplete() && !k.session && k.arrived > 0 && now.Sub(last) >= idle {
 				halves = append(halves, waiting{h, k, last})
 				could += k.arrived
 			}
