@@ -240,7 +240,8 @@ func (p *process) busy() time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// realProcesses skips where the memory of other processes cannot be told, or means nothing.
+// realProcesses skips where the memory of other processes cannot be told, or means nothing. What is measured is
+// each process's own, so that other tests may run beside.
 func realProcesses(t *testing.T) {
 	t.Helper()
 	if testing.Short() {
@@ -252,6 +253,7 @@ func realProcesses(t *testing.T) {
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		t.Skip("the race detector takes several times the memory")
 	}
+	t.Parallel()
 }
 
 func parseSize(t *testing.T, s string) int64 {
