@@ -105,9 +105,8 @@ func (p *Peer) load() (err error) {
 	if p.Config, err = ReadConfig(p.State.Path("config.toml"), p.State.Role()); err != nil {
 		return err
 	}
-	// What a killed run named and did not sync is here to be read, and would be gone after a power cut.
 	for _, dir := range []string{p.State.Path(), p.State.Path("keys"), p.State.Path("charter")} {
-		if err := p.State.disk.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := p.State.Settle(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

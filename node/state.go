@@ -110,6 +110,13 @@ func (s *State) Role() Role { return s.role }
 // Disk is what everything in the folder is written through.
 func (s *State) Disk() durable.Disk { return s.disk }
 
+// Settle makes a folder of the state fit to be read at start. What a killed run named there and did
+// not sync could be read, and would be another after a power cut; what it did not finish, which may be
+// a copy of a key, is removed.
+func (s *State) Settle(dir string) error {
+	return errors.Join(s.disk.RemoveTemporary(dir), s.disk.SyncDir(dir))
+}
+
 // Path names a file of the folder.
 func (s *State) Path(parts ...string) string {
 	return filepath.Join(append([]string{s.dir}, parts...)...)

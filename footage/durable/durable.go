@@ -19,7 +19,8 @@
 // nothing more before that cut is durable; and WriteFile starts over with a new file.
 //
 // A crash can leave a temporary file behind; [Disk.RemoveTemporary] clears them, at start, under
-// the [Lock].
+// the [Lock]. It can also leave a name that is there to be read and gone after a power cut: who acts on
+// what is found at start calls [Disk.SyncDir] first.
 //
 // # Records
 //

@@ -131,7 +131,7 @@ func TestFaults(t *testing.T) {
 	}
 
 	// An acceptance that was handed out is the one that is given again.
-	table("grant", 1, func(b *bench) {
+	table("grant", 2, func(b *bench) {
 		b.r.Begin()
 		given, _, err := b.receiver().Grant(b.Context(), b.from, b.note)
 		heard := b.r.Done(err)
@@ -151,7 +151,7 @@ func TestFaults(t *testing.T) {
 	})
 	ok(t, a.offer())
 
-	table("manifest", 1, func(b *bench) {
+	table("manifest", 2, func(b *bench) {
 		put := func() error { return b.receiver().Manifest(b.Context(), b.from, b.root, b.manifest) }
 		b.r.Begin()
 		err := put()
@@ -170,7 +170,7 @@ func TestFaults(t *testing.T) {
 
 	a.send(a.begin(), 99)
 
-	table("complete", 1, func(b *bench) {
+	table("complete", 2, func(b *bench) {
 		b.r.Begin()
 		err := b.complete()
 		heard := b.r.Done(err)
@@ -193,7 +193,7 @@ func TestFaults(t *testing.T) {
 	})
 	ok(t, a.complete())
 
-	table("key", 1, func(b *bench) {
+	table("key", 2, func(b *bench) {
 		b.r.Begin()
 		err := b.key()
 		heard := b.r.Done(err)
@@ -221,7 +221,7 @@ func TestFaults(t *testing.T) {
 	ok(t, a.receiver().Key(t.Context(), a.from, a.root, []byte(a.secret)))
 
 	// What a person has of a clip is on record before.
-	table("open", 1, func(b *bench) {
+	table("open", 2, func(b *bench) {
 		out := OpenArgs{Release: b.root, Out: filepath.Join(b.r.Dir, "clip"), Reason: "test"}
 		b.r.Begin()
 		_, err := b.agency.open(b.Context(), out)
@@ -237,7 +237,7 @@ func TestFaults(t *testing.T) {
 
 	// After destroy said so no byte of the key is left; what a crash interrupted is finished.
 	a.now = a.now.AddDate(0, 0, 91)
-	table("destroy", 1, func(b *bench) {
+	table("destroy", 2, func(b *bench) {
 		gone := func(when string) {
 			b.Helper()
 			left, _ := filepath.Glob(b.path(".[psn][aeo]*")) // .part, .sealed, .nodes
@@ -269,7 +269,7 @@ func TestFaults(t *testing.T) {
 	half.send(half.begin(), 3)
 	a = half
 	a.now = a.now.Add(11 * 24 * time.Hour)
-	table("drop what came to nothing", 1, func(b *bench) {
+	table("drop what came to nothing", 2, func(b *bench) {
 		b.r.Begin()
 		err := b.agency.expire()
 		heard := b.r.Done(err)
@@ -291,7 +291,7 @@ func TestFaults(t *testing.T) {
 	a = newDesk(t).answer(3<<20, nil)
 	ok(t, a.offer())
 	// What was verified and written is there, but for what was not synced; what is there is what was verified.
-	table("blocks", 3, func(b *bench) {
+	table("blocks", 6, func(b *bench) {
 		session := func() (leaves int64, err error) {
 			if err := b.receiver().Manifest(b.Context(), b.from, b.root, b.manifest); err != nil {
 				return 0, err

@@ -120,7 +120,7 @@ func (v *vault) keyPath(id consent.GrantID, root string) string {
 // its home sends the grant again.
 func (v *vault) load(id consent.GrantID) error {
 	// What a killed run named and did not sync is here to be read, and would be gone after a power cut.
-	if err := v.disk.SyncDir(v.path(id, "")); err != nil {
+	if err := errors.Join(v.disk.RemoveTemporary(v.path(id, "")), v.disk.SyncDir(v.path(id, ""))); err != nil {
 		return err
 	}
 	note, err := os.ReadFile(v.path(id, "grant.note"))
@@ -288,9 +288,6 @@ func (v *vault) removeGrant(id consent.GrantID) error {
 		if err := v.remove(v.path(id, name)); err != nil {
 			return err
 		}
-	}
-	if err := v.disk.RemoveTemporary(v.path(id, "")); err != nil {
-		return err
 	}
 	v.disk.Remove(v.path(id, "")) // stays where somebody put a file of theirs
 	return nil

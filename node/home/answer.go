@@ -188,8 +188,7 @@ func (h *Home) loadAnswers() error {
 		return err
 	}
 	for _, name := range names {
-		// As OpenPeer does for its folders: what is read here counts, so it must not change with a power cut.
-		if err := h.disk().SyncDir(filepath.Dir(name)); err != nil {
+		if err := h.peer.State.Settle(filepath.Dir(name)); err != nil {
 			return err
 		}
 		a := &Answer{}
@@ -209,7 +208,7 @@ func (h *Home) loadAnswers() error {
 		return err
 	}
 	for _, name := range aside {
-		if err := h.disk().SyncDir(filepath.Dir(name)); err != nil {
+		if err := h.peer.State.Settle(filepath.Dir(name)); err != nil {
 			return err
 		}
 		a := &Answer{}

@@ -199,7 +199,7 @@ func (h *Home) loadInbox() error {
 	if err != nil {
 		return err
 	}
-	if err := h.disk().SyncDir(h.peer.State.Path("inbox")); err != nil {
+	if err := h.peer.State.Settle(h.peer.State.Path("inbox")); err != nil {
 		return err
 	}
 	for _, name := range names {
