@@ -24,4 +24,11 @@
 //	id, at := w.Police.Asks()
 //	w.Settle(5 * time.Second)
 //	fmt.Println(w.Reach(id, at).Quantile(0.99))
+//
+// # Scenarios
+//
+// [Scenario] is a neighbourhood with a timetable, in a TOML file: `porchlight sim` plays it and prints the [Result]. It
+// counts for each request when each home had it, by gossip or by catching up, how many copies came, and how many bytes
+// of UDP payload went in and out within five seconds, less what went in the five before.
+// Package model computes the same for more homes than nodes would fit a machine.
 package simnet

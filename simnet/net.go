@@ -321,12 +321,16 @@ func (n *Net) latency(p *links.Packet) time.Duration {
 		return 0
 	}
 	c := n.cond
-	low, high := min(from.number, to.number), max(from.number, to.number)
-	d := c.MinLatency + time.Duration(share(c.Seed, drawLatency, uint64(low), uint64(high))*float64(c.MaxLatency-c.MinLatency))
+	d := c.between(from.number, to.number)
 	if c.Jitter > 0 {
 		d += time.Duration(share(c.Seed, drawJitter, uint64(from.number), uint64(to.number), uint64(time.Now().UnixNano())) * float64(c.Jitter))
 	}
 	return d + from.cfg.Delay + to.cfg.Delay
+}
+
+// between is the latency of a pair of links, by their numbers in the order of joining.
+func (c Conditions) between(a, b int) time.Duration {
+	return c.MinLatency + time.Duration(share(c.Seed, drawLatency, uint64(min(a, b)), uint64(max(a, b)))*float64(c.MaxLatency-c.MinLatency))
 }
 
 func (n *Net) at(a net.Addr) *Link {

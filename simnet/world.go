@@ -118,16 +118,22 @@ func New(t testing.TB, cfg Config) *World {
 		link := cfg.Link
 		link.NAT = share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
-		for k := range min(cfg.Known, cfg.Stewards) {
-			// Neighbouring picks of one rotation are different stewards.
-			first := int(share(cfg.Seed, drawStewards, uint64(i)) * float64(cfg.Stewards))
-			o.stewards = append(o.stewards, w.Stewards[(first+k*max(1, cfg.Stewards/cfg.Known))%cfg.Stewards].addr())
+		for _, s := range cfg.keeps(i) {
+			o.stewards = append(o.stewards, w.Stewards[s].addr())
 		}
-		o.stewards = slices.Compact(o.stewards)
 		w.Homes = append(w.Homes, o)
 		o.Start()
 	}
 	return w
+}
+
+// keeps picks the stewards of a home. Neighbouring picks of one rotation are different stewards.
+func (c Config) keeps(home int) (stewards []int) {
+	first := int(share(c.Seed, drawStewards, uint64(home)) * float64(c.Stewards))
+	for k := range min(c.Known, c.Stewards) {
+		stewards = append(stewards, (first+k*max(1, c.Stewards/c.Known))%c.Stewards)
+	}
+	return stewards
 }
 
 // What worlds draw, beside what the network draws.
@@ -152,10 +158,13 @@ func (w *World) must(err error) {
 // fail ends the story and prints what was told.
 func (w *World) fail(format string, args ...any) {
 	w.t.Helper()
+	w.t.Fatalf("%s\n\nWhat happened:\n%s", fmt.Sprintf(format, args...), w.story())
+}
+
+func (w *World) story() string {
 	w.mu.Lock()
-	story := strings.Join(w.told, "\n")
-	w.mu.Unlock()
-	w.t.Fatalf("%s\n\nWhat happened:\n%s", fmt.Sprintf(format, args...), story)
+	defer w.mu.Unlock()
+	return strings.Join(w.told, "\n")
 }
 
 // tell adds a line to the story.
@@ -217,7 +226,13 @@ type Node struct {
 	stop     func()
 
 	mu      sync.Mutex
-	arrived []time.Time // when requests came
+	arrived []arrival // when requests came
+}
+
+// An arrival is a moment at which a node's dockets grew.
+type arrival struct {
+	at     time.Time
+	copies int64 // gossip messages that had come since the node started
 }
 
 const port = 4001
@@ -270,10 +285,10 @@ func (n *Node) Start() {
 	}
 	w.must(err)
 	n.peer, n.commands = r.Peer(), r.Commands()
-	wake := n.peer.Arrived
+	peer, wake := n.peer, n.peer.Arrived
 	n.peer.Arrived = func() {
 		n.mu.Lock()
-		n.arrived = append(n.arrived, time.Now())
+		n.arrived = append(n.arrived, arrival{time.Now(), peer.Copies()})
 		n.mu.Unlock()
 		if wake != nil {
 			wake()
@@ -329,9 +344,9 @@ func (n *Node) Peers() int {
 func (n *Node) ArrivedAfter(at time.Time) (d time.Duration, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, t := range n.arrived {
-		if !t.Before(at) {
-			return t.Sub(at), true
+	for _, a := range n.arrived {
+		if !a.at.Before(at) {
+			return a.at.Sub(at), true
 		}
 	}
 	return 0, false

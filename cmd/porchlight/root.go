@@ -11,6 +11,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/homecmd"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/meshcmd"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/simcmd"
 )
 
 const rootLong = `Porchlight is a neighbourhood mesh with no server. Each home keeps its own camera
@@ -62,6 +63,8 @@ func newRootCommand(a *cli.App) *cobra.Command {
 		cli.NewAgenciesCommand(a, ""),
 		newVerifyCommand(a),
 		newDemoCommand(a),
+		simcmd.New(a),
+		simcmd.NewWorld(a),
 	)
 	return root
 }
