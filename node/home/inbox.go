@@ -76,7 +76,7 @@ func (h *Home) match(ctx context.Context) {
 			h.peer.Log.Error("request not matched", "request", string(r.ID), "err", err)
 		}
 	}
-	if _, err := h.library.ExpireHolds(ctx, now); err != nil {
+	if _, err := h.library.ExpireHolds(ctx, now); err != nil && ctx.Err() == nil {
 		h.peer.Log.Error("expired holds not let go", "err", err)
 	}
 }
