@@ -134,7 +134,7 @@ func theManifest() grant.Manifest {
 		Request: request.IDOf([]byte(requestNote)), CID: release, SealedBytes: 1100, SealedSHA256: hash("sealed"), PlainBytes: 1000, PlainSHA256: hash("plain"),
 		Asked: grant.Span{From: at("2026-11-22T18:30:00Z"), Until: at("2026-11-22T19:30:00Z")},
 		Clip:  grant.Span{From: at("2026-11-22T18:59:58Z"), Until: at("2026-11-22T19:10:00Z")}, LeadInSeconds: 1.5,
-		Gaps:  []grant.Span{{From: at("2026-11-22T19:02:00Z"), Until: at("2026-11-22T19:02:10Z")}}, Overlaps: []grant.Span{},
+		Gaps: []grant.Span{{From: at("2026-11-22T19:02:00Z"), Until: at("2026-11-22T19:02:10Z")}}, Overlaps: []grant.Span{},
 		Video: grant.Video{Codec: "h264", Width: 1920, Height: 1080, Frames: 9000}, AudioRemoved: true,
 		Originals: []grant.Commitment{grant.Commitment(hash("original"))}, Clock: grant.Clock{Source: "path", UncertaintySeconds: 2}, Key: grantKey.Verifier(),
 	}
