@@ -38,6 +38,8 @@
 // Every frame has a length limit that is checked before memory is taken, and a deadline made of Timing.Idle and its
 // length at Timing.MinRate; block transfer as a whole must keep that rate. A line that died without a word is noticed by
 // the home within 20 seconds, and by the requester when the same grant key opens its next session. Each side holds at most four blocks of 1 MiB.
+//
+// SPEED.md says how fast that is, beside other ways to move a file, and the command speed measures it.
 package deliver
 
 import (

@@ -101,7 +101,7 @@ func receive(ip, out, list string) error {
 	}
 	defer stop()
 	h.Libp2p().SetStreamHandler(rawProtocol, func(s network.Stream) {
-		if err := receiveRaw(s, filepath.Join(out, "raw")); err != nil {
+		if err := receiveRaw(s, out); err != nil {
 			fmt.Fprintln(os.Stderr, "speed: raw stream:", err)
 			s.Reset()
 		}
@@ -114,18 +114,21 @@ func receive(ip, out, list string) error {
 	return say(used().since(before))
 }
 
-// receiveRaw writes what comes to a file, in the same piece size as deliver's, and says when it is done.
-func receiveRaw(s network.Stream, path string) error {
-	f, err := os.Create(path)
+// receiveRaw writes what comes to the same sink as a delivery, in pieces of the same size, and says when it is done.
+func receiveRaw(s network.Stream, dir string) error {
+	to, err := newSink(dir, clip{Root: "raw"})
 	if err != nil {
 		return err
 	}
 	buf := make([]byte, leafSize)
-	if _, err := io.CopyBuffer(struct{ io.Writer }{f}, fill{s}, buf); err != nil {
-		return errors.Join(err, f.Close())
+	for i := int64(0); err == nil; i++ {
+		var n int
+		if n, err = (fill{s}).Read(buf); n > 0 {
+			err = errors.Join(to.Write(i, true, buf[:n]), err)
+		}
 	}
-	if err := f.Close(); err != nil {
-		return err
+	if cerr := to.Close(); !errors.Is(err, io.EOF) || cerr != nil {
+		return errors.Join(err, cerr)
 	}
 	if _, err := s.Write([]byte{1}); err != nil {
 		return err

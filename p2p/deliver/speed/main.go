@@ -85,6 +85,7 @@ func run(ctx context.Context, args []string) (err error) {
 	only := f.String("ways", "", "comma-separated `names` of the ways to measure (default all)")
 	links := f.String("link", "", "`rate,round trip[,loss=x%]` of a link between two network namespaces, as 100Mbit,50ms,loss=0.1%")
 	cc := f.String("cc", "cubic", "congestion control that is the default inside -link's namespaces")
+	sync := f.Bool("sync", true, "sync as a requester's vault does, deliveries and raw streams alike; curl and scp never do")
 	profile := f.String("profile", "", "`folder` for CPU profiles of the Go processes of the last round")
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "speed measures p2p/deliver beside a raw libp2p stream, curl and scp. Ways:",
@@ -97,6 +98,9 @@ func run(ctx context.Context, args []string) (err error) {
 	if f.NArg() > 0 || *rounds < 1 {
 		f.Usage()
 		return errors.New("unknown arguments, or no rounds")
+	}
+	if !*sync {
+		os.Setenv(noSync, "1")
 	}
 	b := &bench{profile: *profile}
 	if b.size, err = parseSize(*size); err != nil {
