@@ -219,11 +219,10 @@ func family(pid string) []string {
 
 // scp pushes to an sshd of its own, with keys and settings of its own.
 type scp struct {
-	b       *bench
-	dir     string
-	port    int
-	sshd    *exec.Cmd
-	waiting bool
+	b    *bench
+	dir  string
+	port int
+	sshd *exec.Cmd
 }
 
 func (s *scp) start(ctx context.Context) error {
