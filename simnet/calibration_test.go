@@ -17,19 +17,21 @@ func TestTheModelAgreesWithPackets(t *testing.T) {
 	for _, size := range []struct{ homes, stewards int }{{50, 5}, {200, 10}} {
 		c := Config{Homes: size.homes, Stewards: size.stewards, Known: 4, Quiet: true, Conditions: street(6)}
 		var r Reach
-		var copies int64
+		var copies, bytes int64
 		story(t, c, func(w *World) {
 			w.Police.Enrols()
 			w.Settle(10 * time.Second)
-			for _, h := range w.Homes {
-				copies -= h.peer.Copies()
+			count := func(sign int64) {
+				for _, h := range w.Homes {
+					t := h.Link.Traffic()
+					copies, bytes = copies+sign*h.peer.Copies(), bytes+sign*(t.SentBytes+t.GotBytes)
+				}
 			}
+			count(-1)
 			id, at := w.Police.Asks()
 			w.Settle(window)
 			r = w.Reach(id, at)
-			for _, h := range w.Homes {
-				copies += h.peer.Copies()
-			}
+			count(1)
 		})
 		links := func(n int) int { // the model's numbers are stewards, homes, police; links join as stewards, police, homes
 			switch {
@@ -46,17 +48,20 @@ func TestTheModelAgreesWithPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		graph := Reach{Took: m.Took}
-		for _, q := range []float64{0.5, 0.99} {
-			of, by := r.Quantile(q), graph.Quantile(q)
-			t.Logf("%d homes, %v of them: %v by packets, %v by the model", c.Homes, q, of, by)
-			if ratio := float64(by) / float64(of); math.Abs(ratio-1) > 0.15 {
-				t.Errorf("%d homes, %v of them: the model is off by %.0f %%", c.Homes, q, 100*(ratio-1))
+		for _, row := range []struct {
+			what              string
+			packets, modelled float64
+		}{
+			{"p50, ms", ms(r.Quantile(0.5)), ms(graph.Quantile(0.5))},
+			{"p99, ms", ms(r.Quantile(0.99)), ms(graph.Quantile(0.99))},
+			{"copies per home", float64(copies) / float64(c.Homes), m.Copies},
+			{"bytes per home", float64(bytes) / float64(c.Homes), m.Bytes},
+		} {
+			off := row.modelled/row.packets - 1
+			t.Logf("%d homes, %s: %.1f by packets, %.1f by the model, %+.0f %%", c.Homes, row.what, row.packets, row.modelled, 100*off)
+			if math.Abs(off) > 0.15 {
+				t.Errorf("%d homes, %s: the model is off by %.0f %%", c.Homes, row.what, 100*off)
 			}
-		}
-		per := float64(copies) / float64(c.Homes)
-		t.Logf("%d homes: %.2f copies by packets, %.2f by the model", c.Homes, per, m.Copies)
-		if math.Abs(m.Copies/per-1) > 0.15 {
-			t.Errorf("%d homes: %.2f copies by packets, %.2f by the model", c.Homes, per, m.Copies)
 		}
 	}
 }

@@ -6,9 +6,10 @@
 // The mesh that the nodes of this program form. Each home keeps Known stewards, drawn at random; each steward dials
 // Degree other stewards, drawn at random; the police dial Degree stewards. Every one of these connections is in the
 // gossip mesh: a home has fewer than gossipsub would prune, a steward takes as many as its host keeps, and grafts the
-// stewards it dialled whatever homes it has. Whoever gets a request for the first time sends it to all its neighbours but
-// the one it came from and those who have told, by then, that they have it (IDONTWANT). A pair of nodes has one latency,
-// the same both ways, uniform between the bounds.
+// stewards it dialled whatever homes it has. Whoever gets a request for the first time tells its neighbours so
+// (IDONTWANT) and sends it to all but the one it came from and those whose word of having it has come by then. A pair of
+// nodes has one latency, the same both ways, uniform between the bounds. Computing takes Processing a hop; where it is
+// zero, as in package simnet, the word leaves a busy link among the copies, else ahead of them.
 //
 // A link sends at its rate, and fairly: copies for many neighbours leave interleaved packet by packet (FQ-CoDel, as in
 // package simnet and in home routers; 128 queues), in random order. So in a hub with hundreds of neighbours nearly all
@@ -21,7 +22,7 @@
 //
 // Loss and what mends it: retransmission, announcements (IHAVE), catch-up. Jitter. Nodes that are off, silent or
 // hostile, and connections that are not there yet. Other traffic on the links, the receivers' downlinks, and
-// everything on the wire but the messages: acknowledgements, announcements, idle traffic. NAT, which changes nothing where
+// everything on the wire but copies and IDONTWANT: acknowledgements, announcements, idle traffic. NAT, which changes nothing where
 // homes only talk over connections that they opened. Real latency, which has a geography: pairs in one street are
 // closer than these, and a mesh across an ocean has none of 20 ms. And the choice of stewards, which in a real
 // neighbourhood is not random: friends choose the same.
@@ -65,7 +66,7 @@ type Result struct {
 	Took     []time.Duration // of each home that was reached, shortest first
 	Copies   float64         // per home, the first included
 	Sent     float64         // per home
-	Bytes    float64         // per home, of messages in and out
+	Bytes    float64         // per home, of copies and IDONTWANT in and out
 	Hub      float64         // copies sent per steward
 }
 
@@ -73,6 +74,7 @@ type Result struct {
 const (
 	packet    = 1250 // bytes of a message in one QUIC packet
 	header    = 40   // bytes that the packet has beside them
+	word      = 66   // bytes of a packet with an IDONTWANT
 	queues    = 128  // of a fair link
 	maxDegree = 64
 )
@@ -176,17 +178,41 @@ func draw(r *rand.Rand, self, among, count int) (out []int32) {
 	return out
 }
 
-// latency is a pair's, in seconds: the mixing step of splitmix64 over both.
+// isHome also holds for the police, who are no steward.
+func (m *mesh) isHome(n int32) bool { return int(n) >= m.Stewards }
+
+func (m *mesh) up(n int32) int {
+	if m.isHome(n) {
+		return m.HomeUp
+	}
+	return m.StewardUp
+}
+
+// latency is a pair's, in seconds.
 func (m *mesh) latency(a, b int32) float64 {
 	if m.Latency != nil {
 		return m.Latency(int(a), int(b)).Seconds()
 	}
-	h := m.Seed ^ uint64(min(a, b))<<32 ^ uint64(max(a, b))
+	return m.MinLatency.Seconds() + m.share(min(a, b), max(a, b))*(m.MaxLatency-m.MinLatency).Seconds()
+}
+
+// told is when one node has learned of another that it has the request, since when it has it.
+func (m *mesh) told(by, to int32, since float64) float64 {
+	wait := m.share(by, to) * float64(len(m.neighbours(by))*wire(m.Message)) * 8 / float64(m.up(by))
+	if m.Processing > 0 {
+		wait = 0
+	}
+	return since + wait + m.latency(by, to)
+}
+
+// share is a number in [0, 1) that depends on two nodes: the mixing step of splitmix64 over both.
+func (m *mesh) share(a, b int32) float64 {
+	h := m.Seed ^ uint64(a)<<32 ^ uint64(b)
 	h += 0x9e3779b97f4a7c15
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	h ^= h >> 31
-	return m.MinLatency.Seconds() + float64(h>>11)/(1<<53)*(m.MaxLatency-m.MinLatency).Seconds()
+	return float64(h>>11) / (1 << 53)
 }
 
 // arrival is a copy under way.
@@ -224,7 +250,6 @@ func Run(c Config) (Result, error) {
 		}
 		queue[b] = append(queue[b], a)
 	}
-	isHome := func(n int32) bool { return int(n) >= c.Stewards && n != police }
 	var got, sent, hub int
 	var to []int32
 	push(arrival{0, police, -1})
@@ -242,21 +267,21 @@ func Run(c Config) (Result, error) {
 			}
 			to = to[:0]
 			for _, p := range m.neighbours(a.to) {
-				told := float64(had[p]) + m.latency(p, a.to) // when this one is told that p has it
-				if p != a.from && p != police && told > now {
+				if p != a.from && p != police && !(had[p] < a.at && m.told(p, a.to, float64(had[p])) <= now) {
 					to = append(to, p)
 				}
 			}
 			r.Shuffle(len(to), func(i, j int) { to[i], to[j] = to[j], to[i] })
-			up := c.StewardUp
-			if isHome(a.to) {
-				up = c.HomeUp
+			up := m.up(a.to)
+			switch {
+			case a.to == police:
+			case m.isHome(a.to):
 				sent += len(to)
-			} else {
+			default:
 				hub += len(to)
 			}
 			for k, p := range to {
-				if isHome(p) {
+				if m.isHome(p) {
 					got++
 				}
 				push(arrival{float32(now + leaves(k, len(to), c.Message, up) + m.latency(a.to, p)), p, a.to})
@@ -266,7 +291,11 @@ func Run(c Config) (Result, error) {
 	}
 	homes := float64(c.Homes)
 	res := Result{Stewards: c.Stewards, Message: c.Message, Copies: float64(got) / homes, Sent: float64(sent) / homes, Hub: float64(hub) / float64(c.Stewards)}
-	res.Bytes = (res.Copies + res.Sent) * float64(wire(c.Message))
+	words := 0 // IDONTWANT, in and out
+	for h := c.Stewards; h < nodes-1; h++ {
+		words += 2*len(m.neighbours(int32(h))) - 1
+	}
+	res.Bytes = (res.Copies+res.Sent)*float64(wire(c.Message)) + float64(words*word)/homes
 	res.Took = make([]time.Duration, 0, c.Homes)
 	for _, t := range had[c.Stewards:police] {
 		if t < math.MaxFloat32 {
