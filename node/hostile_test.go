@@ -58,7 +58,7 @@ func newMallory(t *testing.T, r node.RequestStatus) *mallory {
 	root := consent.ReleaseID(m.dag.Root.String())
 	at := grant.Span{From: body.From, Until: body.Until}
 	m.m = grant.Manifest{Request: r.ID, CID: root, SealedBytes: sums.SealedBytes, SealedSHA256: sums.SealedSHA256, PlainBytes: sums.PlainBytes,
-		PlainSHA256: sums.PlainSHA256, Asked: at, Clip: at, Gaps: []grant.Span{}, Video: grant.Video{Codec: "h264", Width: 1, Height: 1, Frames: 1},
+		PlainSHA256: sums.PlainSHA256, Asked: at, Clip: at, Gaps: []grant.Span{}, Overlaps: []grant.Span{}, Video: grant.Video{Codec: "h264", Width: 1, Height: 1, Frames: 1},
 		Originals: []grant.Commitment{c}, Clock: grant.Clock{Source: "path"}, Key: m.key.Verifier()}
 	m.grant = grant.Grant{Request: r.ID, Agency: body.Agency, Releases: []grant.Release{{CID: root, SealedBytes: sums.SealedBytes, Secret: salt}},
 		Terms: grant.Offered(body.Terms, now.Time), Redaction: grant.RedactionAudioOnly, Identity: grant.Anonymous, Authorship: c,

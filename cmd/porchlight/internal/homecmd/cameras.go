@@ -108,7 +108,8 @@ path, the time inside the movie, or when the file was written less its length. N
 needs to run.
 
 Names with a date and a time in them are mostly understood as they are. For others say how they are built with
---pattern, in the fields of strftime: %Y %y %m %d %b %H %I %p %M %S %f %z, %s for seconds and %Q for milliseconds
+--pattern, in the fields of strftime: %Y %y %m %d %b %H %I %p %M %S %f %z,
+%s for seconds and %Q for milliseconds
 since 1970, %-m for a month without a leading zero, * for anything and ? for any character. Without a slash a
 pattern is held against the file's name, with slashes against the end of its path; the extension is left out.`,
 		Example: `  porchlight home cameras try /recordings/front-door
