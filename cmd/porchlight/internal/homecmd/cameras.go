@@ -109,9 +109,9 @@ needs to run.
 
 Names with a date and a time in them are mostly understood as they are. For others say how they are built with
 --pattern, in the fields of strftime: %Y %y %m %d %b %H %I %p %M %S %f %z,
-%s for seconds and %Q for milliseconds
-since 1970, %-m for a month without a leading zero, * for anything and ? for any character. Without a slash a
-pattern is held against the file's name, with slashes against the end of its path; the extension is left out.`,
+%s for seconds and %Q for milliseconds since 1970, %-m for a month without a leading zero, * for anything
+and ? for any character. Without a slash a pattern is held against the file's name, with slashes against
+the end of its path; the extension is left out.`,
 		Example: `  porchlight home cameras try /recordings/front-door
   porchlight home cameras try /recordings/front-door --zone Europe/London --pattern 'clip %d.%m.%Y %H.%M.%S*'`,
 		Args: cobra.ExactArgs(1),
