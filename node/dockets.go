@@ -332,6 +332,13 @@ func (d *Docket) Bundle(i int64) ([]byte, error) {
 	return d.log.Bundle(i)
 }
 
+// Find is the index of an entry that stands in the docket.
+func (d *Docket) Find(note []byte) (index int64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.Find(note)
+}
+
 // Append adds an entry to this node's own docket. Entry and checkpoint are on the disk when it
 // returns; after an error the docket is as it was.
 func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int64, err error) {

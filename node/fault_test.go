@@ -136,11 +136,11 @@ func TestFaults(t *testing.T) {
 			err = errors.New("the first failed")
 		}
 		h.again()
-		if _, stands := h.docket().log.Find(note); heard && err == nil && !stands {
+		if _, stands := h.docket().Find(note); heard && err == nil && !stands {
 			h.t.Error("an entry that was appended is gone")
 		}
 		for _, n := range [][]byte{other, note} {
-			if _, stands := h.docket().log.Find(n); !stands {
+			if _, stands := h.docket().Find(n); !stands {
 				if _, err := h.docket().Append(n, p.docket, time.Now()); err != nil {
 					h.t.Fatal("again:", err)
 				}

@@ -338,13 +338,17 @@ func (a *Agency) publish(ctx context.Context, e Entry) (Published, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if out.Request != "" {
-		if err := a.history(d, out.Request, asked); err != nil {
+	// What stands in the docket already, and perhaps got no further, is spread again.
+	index, stands := d.Find(note)
+	if out.Index = index; !stands {
+		if out.Request != "" {
+			if err := a.history(d, out.Request, asked); err != nil {
+				return Published{}, err
+			}
+		}
+		if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
 			return Published{}, err
 		}
-	}
-	if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
-		return Published{}, err
 	}
 	out.Size = d.Size()
 	out.Peers = len(a.peer.Host().Peers())
