@@ -135,7 +135,7 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		if !fresh {
 			return errKnown
 		}
-		p.catchUp(from)
+		p.catchUp(pull{peer: from, docket: d, index: index})
 		return nil
 	}
 	if err := d.Extend(index, [][]byte{entry}, b.Checkpoint()); err != nil {
@@ -269,10 +269,21 @@ func (r *recent) add(s string) bool {
 	return true
 }
 
-// catchUp asks for a pull from a peer soon; Run does it.
-func (p *Peer) catchUp(peer string) {
+// A pull is a peer that passed on an entry ahead of this node's docket. It may be behind itself, and fetching what comes
+// before the entry just now, so it is asked again, a second later, then two, until this docket has the entry.
+type pull struct {
+	peer   string
+	docket *Docket
+	index  int64 // of the entry
+	tried  int
+}
+
+const pullTries = 4
+
+// catchUp asks for a pull soon; Run does it.
+func (p *Peer) catchUp(want pull) {
 	select {
-	case p.pulls <- peer:
+	case p.pulls <- want:
 	default: // enough are waiting
 	}
 }

@@ -55,7 +55,7 @@ type Peer struct {
 	verdicts map[consent.RequestID]verdict
 
 	ahead recent      // entries passed on before this node had what comes before them
-	pulls chan string // peers to catch up from
+	pulls chan pull // whom to catch up from, and how far
 
 	network host.Network
 
@@ -87,7 +87,7 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 	state.disk = opt.Disk
 	p := &Peer{State: state, Now: opt.Now, Log: opt.Log, network: opt.Network,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
-		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan string, 16)}
+		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan pull, 16)}
 	if p.Now == nil {
 		p.Now = time.Now
 	}
@@ -304,9 +304,13 @@ func (p *Peer) Run(ctx context.Context) error {
 				return nil
 			case <-t.C:
 				p.saveKnown()
-			case peer := <-p.pulls:
-				if err := p.syncer.Pull(ctx, peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
-					p.Log.Debug("not caught up", "peer", peer, "err", err)
+			case want := <-p.pulls:
+				if err := p.syncer.Pull(ctx, want.peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
+					p.Log.Debug("not caught up", "peer", want.peer, "err", err)
+				}
+				if wait := time.Second << want.tried; want.docket.Size() <= want.index && want.tried < pullTries {
+					want.tried++
+					time.AfterFunc(wait, func() { p.catchUp(want) })
 				}
 			}
 		}
