@@ -49,7 +49,7 @@ func (r Result) Table(w io.Writer) error {
 		nodes = "graph model"
 	}
 	fmt.Fprintf(w, "%s: %d homes, %d stewards, %s, seed %d\n", r.Scenario, r.Homes, r.Stewards, nodes, r.Seed)
-	fmt.Fprintf(w, "%.0f s of virtual time in %.1f s, %.0f MB\n\n", r.Virtual, r.Wall, float64(r.Memory)/1e6)
+	fmt.Fprintf(w, "%s s of virtual time in %.1f s, %.0f MB\n\n", number(r.Virtual), r.Wall, float64(r.Memory)/1e6)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "request\tat s\twho\treached\tp50 ms\tp99 ms\tmax ms\tlate\tlate max ms\tcopies\tbytes")
 	for i, q := range r.Requests {

@@ -20,12 +20,13 @@
 //
 // # What it leaves out
 //
-// Loss and what mends it: retransmission, announcements (IHAVE), catch-up. Jitter. Nodes that are off, silent or
-// hostile, and connections that are not there yet. Other traffic on the links, the receivers' downlinks, and
-// everything on the wire but copies and IDONTWANT: acknowledgements, announcements, idle traffic. NAT, which changes nothing where
-// homes only talk over connections that they opened. Real latency, which has a geography: pairs in one street are
-// closer than these, and a mesh across an ocean has none of 20 ms. And the choice of stewards, which in a real
-// neighbourhood is not random: friends choose the same.
+// Loss and what mends it: retransmission, announcements (IHAVE), catch-up. What QUIC sends again for nothing, because
+// a burst in its own uplink holds up the acknowledgements: with 200 homes a steward a tenth of all bytes, with 320 a
+// sixth. Jitter. Nodes that are off, silent or hostile, and connections that are not there yet. Other traffic on the
+// links, the receivers' downlinks, and everything on the wire but copies and IDONTWANT: acknowledgements,
+// announcements, idle traffic. NAT, which changes nothing where homes only talk over connections that they opened.
+// Real latency, which has a geography: pairs in one street are closer than these, and a mesh across an ocean has none
+// of 20 ms. And the choice of stewards, which in a real neighbourhood is not random: friends choose the same.
 package model
 
 import (
