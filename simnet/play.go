@@ -235,6 +235,9 @@ func (p *play) does(d Deed) {
 	var who []*Node
 	for i, n := range p.nodes {
 		if slices.Contains(d.nodes, n.Name) {
+			if d.What == hasPower && n.peer != nil {
+				continue // it never lost it
+			}
 			who = append(who, n)
 			if d.What == hasPower {
 				p.since[i] = time.Now()
@@ -260,9 +263,7 @@ func (p *play) does(d Deed) {
 		}
 	case hasPower:
 		for _, n := range who {
-			if n.peer == nil {
-				n.PowerReturns()
-			}
+			n.PowerReturns()
 		}
 	}
 }
