@@ -117,29 +117,30 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 	if err := d.Compare(cp, b.Checkpoint()); err != nil {
 		return err
 	}
-	size := d.Size()
-	if own := p.host != nil && from == p.host.ID(); index < size && !own {
-		return errKnown
-	}
 	if err := p.lawfulNow(a, entry); err != nil {
 		return err
 	}
+	p.mu.Lock()
+	fresh := p.passed.add(consent.HashText(entry))
+	p.mu.Unlock()
+	known := index < d.Size()
 	switch {
-	case index < size:
-		// This node's own entry, which stood in its docket before it was published.
-		return nil
-	case index > size || cp.Size > index+1:
-		p.mu.Lock()
-		fresh := p.ahead.add(consent.HashText(entry))
-		p.mu.Unlock()
+	case known:
+		// Its own entry stood in this node's docket before it was published. Another's may have come by catch-up just
+		// before it came by gossip, and those behind this node still wait for it.
+		if own := p.host != nil && from == p.host.ID(); !fresh && !own {
+			return errKnown
+		}
+	case index > d.Size() || cp.Size > index+1:
 		if !fresh {
 			return errKnown
 		}
 		p.catchUp(pull{peer: from, docket: d, index: index})
 		return nil
-	}
-	if err := d.Extend(index, [][]byte{entry}, b.Checkpoint()); err != nil {
-		return err
+	default:
+		if err := d.Extend(index, [][]byte{entry}, b.Checkpoint()); err != nil {
+			return err
+		}
 	}
 	if class := d.Refused(index); class != "" {
 		return consent.Refuse(class, "", "entry %d of the docket of %s does not count", index, a.Name)
@@ -152,7 +153,9 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: %w", errHere, err)
 		}
-		p.Log.Info("request admitted", "agency", a.Name, "request", string(r.ID))
+		if !known {
+			p.Log.Info("request admitted", "agency", a.Name, "request", string(r.ID))
+		}
 	}
 	return nil
 }

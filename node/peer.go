@@ -54,8 +54,8 @@ type Peer struct {
 	requests map[consent.RequestID]Request // all that stand in dockets, lawful or not
 	verdicts map[consent.RequestID]verdict
 
-	ahead recent      // entries passed on before this node had what comes before them
-	pulls chan pull // whom to catch up from, and how far
+	passed recent    // entries passed on, so that each is once
+	pulls  chan pull // whom to catch up from, and how far
 
 	network host.Network
 

@@ -67,7 +67,7 @@ func TestLossDelaysAndLosesNothing(t *testing.T) {
 }
 
 func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {
-	story(t, Config{Homes: 30, Stewards: 6, Conditions: street(4)}, func(w *World) {
+	story(t, Config{Homes: 30, Stewards: 6, NATShare: 0.9, Conditions: street(4)}, func(w *World) {
 		var away []*Node
 		away = append(away, w.Stewards[:3]...)
 		for _, h := range w.Homes[:15] {

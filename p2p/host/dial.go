@@ -18,6 +18,7 @@ import (
 const (
 	firstWait  = 2 * time.Second // at most, before a lost peer is dialled again; doubled each time it fails
 	longWait   = 2 * time.Minute
+	shortWait  = 5 * time.Second // in place of longWait where all hangs on the peer: see longest
 	dialAtOnce = 4
 	dialTime   = 20 * time.Second
 	mdnsName   = "_porchlight._udp"
@@ -174,11 +175,12 @@ func (h *Host) dial(ctx context.Context, c *candidate) {
 		s.Backoff().Clear(info.ID)
 	}
 	err := h.h.Connect(ctx, info)
+	longest := h.longest()
 	h.mu.Lock()
 	c.busy = false
 	// Half to one and a half of the back-off. It counts after a success too: a peer that takes a connection and drops it
 	// at once is dialled ever more rarely; due forgets it for one that stayed.
-	back := min(longWait, firstWait<<min(c.failed, 10))
+	back := min(longest, firstWait<<min(c.failed, 10))
 	c.failed++
 	c.next = time.Now().Add(back/2 + rand.N(back))
 	h.mu.Unlock()
@@ -196,6 +198,15 @@ func (h *Host) dial(ctx context.Context, c *candidate) {
 		}
 	}
 	h.wake()
+}
+
+// longest is the most that a back-off grows to. A steward that cannot reach others may be what keeps two halves of the
+// mesh apart, and a node with fewer than two peers hears nothing or depends on one: these go on trying every few seconds.
+func (h *Host) longest() time.Duration {
+	if h.cfg.Role == Steward || len(h.h.Network().Peers()) < 2 {
+		return shortWait
+	}
+	return longWait
 }
 
 // found takes mDNS peers in.

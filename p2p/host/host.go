@@ -230,6 +230,9 @@ func (h *Host) options() (opts []libp2p.Option, undo func(), err error) {
 		libp2p.DisableMetrics(), libp2p.DisableRelay(), libp2p.Ping(false), libp2p.DisableIdentifyAddressDiscovery(),
 		libp2p.AddrsFactory(factory), libp2p.ConnectionGater(h.gate), libp2p.ConnectionManager(cm),
 		libp2p.ResourceManager(rm), libp2p.WithDialTimeout(15 * time.Second),
+		// A node dials few addresses, and all of them fail while its line is down: concluding from that that UDP or IPv6
+		// leads nowhere would keep it from coming back.
+		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 		libp2p.Transport(libp2pquic.NewTransport),
 	}
 	// Reachability is stated, so that the AutoNAT client never asks other peers to dial this one back.
