@@ -34,7 +34,7 @@ func (s *stoppingShelf) Write(i int64, leaf bool, data []byte) error {
 	return s.shelf.Write(i, leaf, data)
 }
 
-// A delivery in full swing holds four blocks at each end, and what its connection has in flight; once it is over it
+// A delivery in full swing holds four blocks at the home and two at the requester, and what its connection has in flight; once it is over it
 // holds nothing. The bounds are about twice what is measured.
 func TestSessionBudget(t *testing.T) {
 	const (

@@ -37,7 +37,8 @@
 //
 // Every frame has a length limit that is checked before memory is taken, and a deadline made of Timing.Idle and its
 // length at Timing.MinRate; block transfer as a whole must keep that rate. A line that died without a word is noticed by
-// the home within 20 seconds, and by the requester when the same grant key opens its next session. Each side holds at most four blocks of 1 MiB.
+// the home within 20 seconds, and by the requester when the same grant key opens its next session. The sender holds at most
+// four blocks of 1 MiB, the receiver two: when it is killed, no more than these come again.
 //
 // SPEED.md says how fast that is, beside other ways to move a file, and the command speed measures it.
 package deliver
@@ -67,7 +68,8 @@ const (
 	MaxSize     = 1 << 40 // a sealed release
 	maxClass    = 512
 	maxRoot     = 128
-	buffers     = 4 // blocks in flight on each side
+	sendAhead   = 4 // blocks that a sender has read and not sent
+	unwritten   = 2 // blocks that a receiver has begun to read and not written: what it loses when it is killed
 )
 
 // BlockSource reads the blocks of one release's DAG in depth-first pre-order, root first.

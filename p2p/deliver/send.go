@@ -204,12 +204,12 @@ var errEarly = errors.New("deliver: stopped")
 // stream reads blocks ahead of writing them, in at most four buffers.
 func (s *sender) stream(r Release, from, total int64, stop <-chan struct{}) error {
 	if s.bufs == nil && from < total {
-		for range buffers {
+		for range sendAhead {
 			s.bufs = append(s.bufs, make([]byte, MaxBlock))
 		}
 	}
 	type block struct{ buf, data []byte }
-	free, ready := make(chan []byte, buffers), make(chan block, buffers)
+	free, ready := make(chan []byte, sendAhead), make(chan block, sendAhead)
 	for _, b := range s.bufs {
 		free <- b
 	}

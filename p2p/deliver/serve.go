@@ -134,7 +134,7 @@ func (s *server) handle(st network.Stream) {
 	defer s.h.Libp2p().ConnManager().Unprotect(p, service)
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
 	x := &session{link: l, r: s.r, reserve: func() error {
-		return scope.ReserveMemory(buffers*MaxBlock, network.ReservationPriorityMedium)
+		return scope.ReserveMemory(unwritten*MaxBlock, network.ReservationPriorityMedium)
 	}}
 	began := time.Now()
 	err := x.run(ctx, st.Conn().RemotePublicKey())
@@ -286,7 +286,7 @@ func (s *session) fill(ctx context.Context, root string) (err error) {
 		if err := s.reserve(); err != nil {
 			return &Error{Class: ClassBusy, Err: err}
 		}
-		for range buffers {
+		for range unwritten {
 			s.bufs = append(s.bufs, make([]byte, MaxBlock))
 		}
 	}
@@ -303,10 +303,10 @@ type block struct {
 	data []byte
 }
 
-// receive verifies blocks as they come and writes them beside that, over four buffers. Each half ends when the other
+// receive verifies blocks as they come and writes them beside that, over two buffers. Each half ends when the other
 // does.
 func (s *session) receive(w *walk, sink Sink, from int64) error {
-	free, checked := make(chan []byte, buffers), make(chan block, buffers)
+	free, checked := make(chan []byte, unwritten), make(chan block, unwritten)
 	for _, b := range s.bufs {
 		free <- b
 	}

@@ -27,6 +27,8 @@ import (
 	"strings"
 	"syscall"
 	"text/tabwriter"
+
+	"golang.org/x/sys/unix"
 )
 
 func main() {
@@ -168,11 +170,12 @@ func run(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-// empty clears what the last turn wrote, so that its dirty pages do not burden the next.
+// empty clears what the last turn wrote and lets the disk come to rest, so that nothing of it burdens the next.
 func (b *bench) empty() error {
 	if err := os.RemoveAll(b.out); err != nil {
 		return err
 	}
+	unix.Sync()
 	return os.Mkdir(b.out, 0o700)
 }
 
