@@ -31,6 +31,7 @@ type Conditions struct {
 type LinkConfig struct {
 	Up, Down int           // bit/s
 	Delay    time.Duration // added to every packet in and out
+	Jitter   time.Duration // on top of the network's, in and out
 	Loss     float64       // on top of the network's, in and out
 	// NAT lets in only what comes from an address and port that this side sent to from the same port within the last
 	// two minutes (RFC 4787: address and port-dependent filtering).
@@ -322,8 +323,8 @@ func (n *Net) latency(p *links.Packet) time.Duration {
 	}
 	c := n.cond
 	d := c.between(from.number, to.number)
-	if c.Jitter > 0 {
-		d += time.Duration(share(c.Seed, drawJitter, uint64(from.number), uint64(to.number), uint64(time.Now().UnixNano())) * float64(c.Jitter))
+	if j := c.Jitter + from.cfg.Jitter + to.cfg.Jitter; j > 0 {
+		d += time.Duration(share(c.Seed, drawJitter, uint64(from.number), uint64(to.number), uint64(time.Now().UnixNano())) * float64(j))
 	}
 	return d + from.cfg.Delay + to.cfg.Delay
 }

@@ -129,9 +129,9 @@ func (s Scenario) Play(t *testing.T, folder string, story io.Writer, watch func(
 
 func (s Scenario) world(folder string, quiet bool) Config {
 	link := func(l LinkTable) LinkConfig {
-		return LinkConfig{Up: l.Up, Down: l.Down, Delay: time.Duration(l.Delay), Loss: l.Loss}
+		return LinkConfig{Up: l.Up, Down: l.Down, Delay: time.Duration(l.Delay), Jitter: time.Duration(l.Jitter), Loss: l.Loss}
 	}
-	return Config{Homes: s.Homes, Stewards: s.Stewards, NATShare: s.NAT, Known: s.Known, Link: link(s.HomeLink), Hub: link(s.StewardLink),
+	return Config{Homes: s.Homes, Stewards: s.Stewards, Silent: s.Attackers.Silent, NATShare: s.NAT, Known: s.Known, Link: link(s.HomeLink), Hub: link(s.StewardLink),
 		Records: folder, Quiet: quiet, Conditions: Conditions{Seed: s.Seed, Loss: s.Network.Loss, Jitter: time.Duration(s.Network.Jitter),
 			MinLatency: time.Duration(s.Network.MinLatency), MaxLatency: time.Duration(s.Network.MaxLatency)}}
 }

@@ -52,6 +52,9 @@ type Scenario struct {
 		Jitter     Duration `toml:"jitter"`
 		Loss       float64  `toml:"loss"` // share of packets
 	} `toml:"network"`
+	Attackers struct {
+		Silent int `toml:"silent"` // stewards besides the others, whom homes choose alike, and who hand on nothing
+	} `toml:"attackers"`
 	HomeLink    LinkTable `toml:"home_link"`
 	StewardLink LinkTable `toml:"steward_link"` // the police's too
 	Do          []Deed    `toml:"do"`
@@ -60,10 +63,11 @@ type Scenario struct {
 
 // LinkTable is a kind of household's connection.
 type LinkTable struct {
-	Up    int      `toml:"up"`   // bit/s
-	Down  int      `toml:"down"` // bit/s
-	Delay Duration `toml:"delay"`
-	Loss  float64  `toml:"loss"`
+	Up     int      `toml:"up"`   // bit/s
+	Down   int      `toml:"down"` // bit/s
+	Delay  Duration `toml:"delay"`
+	Jitter Duration `toml:"jitter"`
+	Loss   float64  `toml:"loss"`
 }
 
 // A Deed is a line of the timetable. Who is "police", "mesh", or nodes by name and number as in "steward1-3, home7".
@@ -111,20 +115,13 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // ParseScenario reads a scenario file. Errors name the key, and the line where there is one.
 func ParseScenario(name string, text []byte) (Scenario, error) {
 	s := Scenario{Name: name}
-	var file struct {
-		*Scenario
-		Attackers any `toml:"attackers"`
-	}
-	file.Scenario = &s
-	meta, err := toml.Decode(string(text), &file)
+	meta, err := toml.Decode(string(text), &s)
 	var parse toml.ParseError
 	switch unknown := meta.Undecoded(); {
 	case errors.As(err, &parse):
 		return s, fmt.Errorf("%s:%d: %s", name, parse.Position.Line, parse.Message)
 	case err != nil:
 		return s, fmt.Errorf("%s: %w", name, err)
-	case file.Attackers != nil:
-		return s, keyError(name, text, toml.Key{"attackers"}, 0, "no such attacker yet")
 	case len(unknown) > 0:
 		return s, keyError(name, text, unknown[0], 0, "no such key")
 	}
@@ -144,7 +141,7 @@ func (s *Scenario) check(text []byte) error {
 	const noDuration = "write a duration as in \"250ms\" or \"1m30s\", not negative"
 	for key, d := range map[string]Duration{"settle": s.Settle, "processing": s.Processing, "length": s.Length, "network.min_latency": s.Network.MinLatency,
 		"network.max_latency": s.Network.MaxLatency, "network.jitter": s.Network.Jitter, "home_link.delay": s.HomeLink.Delay,
-		"steward_link.delay": s.StewardLink.Delay, "must.p50": s.Must.P50, "must.p99": s.Must.P99, "must.max": s.Must.Max, "must.late": s.Must.Late} {
+		"home_link.jitter": s.HomeLink.Jitter, "steward_link.delay": s.StewardLink.Delay, "steward_link.jitter": s.StewardLink.Jitter, "must.p50": s.Must.P50, "must.p99": s.Must.P99, "must.max": s.Must.Max, "must.late": s.Must.Late} {
 		if d < 0 {
 			return wrong(key, noDuration)
 		}
@@ -165,6 +162,10 @@ func (s *Scenario) check(text []byte) error {
 		return wrong("homes", "%d is not a number of homes from 1 to %d", s.Homes, most)
 	case s.Stewards < 0 || s.Stewards > most:
 		return wrong("stewards", "%d is not a number of stewards from 1 to %d", s.Stewards, most)
+	case s.Attackers.Silent < 0 || s.Attackers.Silent > most:
+		return wrong("attackers.silent", "%d is not a number of stewards from 0 to %d", s.Attackers.Silent, most)
+	case s.Model && s.Attackers.Silent > 0:
+		return wrong("attackers.silent", "the model has no attackers")
 	case s.Known < 0 || s.Known > 8:
 		return wrong("known", "a home keeps 1 to 8 stewards, not %d", s.Known)
 	case s.Network.MaxLatency < s.Network.MinLatency:
@@ -205,7 +206,7 @@ func (s *Scenario) check(text []byte) error {
 		return wrong("must", "copies and bytes are counted for requests that nothing else happens within %v of, and there is none", window)
 	case !slices.ContainsFunc(s.Do, func(d Deed) bool { return d.What == asks }):
 		return wrong("do", "the police never ask")
-	case s.Model && (s.Network.Loss > 0 || s.Network.Jitter > 0 || s.HomeLink.Loss > 0 || s.StewardLink.Loss > 0):
+	case s.Model && (s.Network.Loss > 0 || s.Network.Jitter > 0 || s.HomeLink.Loss > 0 || s.StewardLink.Loss > 0 || s.HomeLink.Jitter > 0 || s.StewardLink.Jitter > 0):
 		return wrong("model", "the model has neither loss nor jitter")
 	case !s.Model && s.Processing > 0:
 		return wrong("processing", "in virtual time computing takes none; only a model has this")

@@ -135,7 +135,8 @@ func TestAScenarioThatIsWrongIsRefusedByLine(t *testing.T) {
 		{`who = "mesh"`, `who = "home1"`, `x:27: do: who = "home1": only "mesh" heals`},
 		{`what = "heals"`, `what = "sings"`, `x:27: do: what = "sings": people do one of`},
 		{"[must]", "attackers = []\n[must]", "x:35: do.attackers: no such key"},
-		{"seed = 7", "attackers = 3", "x:6: attackers: no such attacker yet"},
+		{"[must]", "[attackers]\nsilent = -1\n[must]", "x:36: attackers.silent: -1 is not"},
+		{"[must]", "[attackers]\nloud = 1\n[must]", "x:36: attackers.loud: no such key"},
 		{"seed = 7", "seed = ", "x:6: "},
 		{"seed = 7", "model = true", "x:6: model: in the model one request"},
 	} {

@@ -66,6 +66,10 @@ func TestLossDelaysAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestStewardsWhoHandOnNothingHideNothing(t *testing.T) {
+	story(t, Config{Homes: 30, Stewards: 6, Silent: 4, NATShare: 0.9, Conditions: street(6)}, func(w *World) { w.everyone(5*time.Second, time.Second) })
+}
+
 func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {
 	story(t, Config{Homes: 30, Stewards: 6, NATShare: 0.9, Conditions: street(4)}, func(w *World) {
 		var away []*Node

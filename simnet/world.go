@@ -30,6 +30,7 @@ type Config struct {
 	Conditions
 	Homes    int
 	Stewards int        // 5 if 0; NoStewards for none
+	Silent   int        // further stewards, who are attackers: homes choose among all, and these hand on nothing
 	NATShare float64    // of homes
 	Link     LinkConfig // of homes; its NAT is drawn by NATShare
 	Hub      LinkConfig // of stewards and police; DefaultDown both ways where it names no speed
@@ -49,6 +50,8 @@ type World struct {
 	Police   *Police
 	Stewards []*Node
 	Homes    []*Owner
+
+	silent []*silentSteward
 
 	t     testing.TB
 	cfg   Config
@@ -106,20 +109,29 @@ func New(t testing.TB, cfg Config) *World {
 		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, hub)
 		w.Stewards = append(w.Stewards, n)
 	}
+	hubs := w.addrs(w.Stewards)
+	for i := range cfg.Silent {
+		s := w.silentSteward(fmt.Sprintf("silent%d", i+1), hub)
+		w.silent = append(w.silent, s)
+		hubs = append(hubs, s.addr)
+	}
 	// Every steward's address is known before the first one runs, so that each lists all others.
 	for i, n := range w.Stewards {
-		n.stewards = slices.Delete(w.addrs(w.Stewards), i, i+1)
+		n.stewards = slices.Delete(slices.Clone(hubs), i, i+1)
 		n.Start()
 	}
+	for i, s := range w.silent {
+		s.start(slices.Delete(slices.Clone(hubs), cfg.Stewards+i, cfg.Stewards+i+1))
+	}
 	w.Police = &Police{Node: w.node("police", node.Agency, hub), officer: officer, supervisor: supervisor}
-	w.Police.stewards = w.addrs(w.Stewards)
+	w.Police.stewards = hubs
 	w.Police.Start()
 	for i := range cfg.Homes {
 		link := cfg.Link
 		link.NAT = share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
 		for _, s := range cfg.keeps(i) {
-			o.stewards = append(o.stewards, w.Stewards[s].addr())
+			o.stewards = append(o.stewards, hubs[s])
 		}
 		w.Homes = append(w.Homes, o)
 		o.Start()
@@ -127,11 +139,13 @@ func New(t testing.TB, cfg Config) *World {
 	return w
 }
 
-// keeps picks the stewards of a home. Neighbouring picks of one rotation are different stewards.
+// keeps picks the stewards of a home; those behind the honest ones are silent. Neighbouring picks of one rotation are
+// different stewards.
 func (c Config) keeps(home int) (stewards []int) {
-	first := int(share(c.Seed, drawStewards, uint64(home)) * float64(c.Stewards))
-	for k := range min(c.Known, c.Stewards) {
-		stewards = append(stewards, (first+k*max(1, c.Stewards/c.Known))%c.Stewards)
+	all := c.Stewards + c.Silent
+	first := int(share(c.Seed, drawStewards, uint64(home)) * float64(all))
+	for k := range min(c.Known, all) {
+		stewards = append(stewards, (first+k*max(1, all/c.Known))%all)
 	}
 	return stewards
 }
@@ -206,6 +220,9 @@ func (w *World) end() {
 	}
 	for _, s := range w.Stewards {
 		s.Stop()
+	}
+	for _, s := range w.silent {
+		s.stop()
 	}
 	w.Close()
 }
