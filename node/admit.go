@@ -126,9 +126,9 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 	known := index < d.Size()
 	switch {
 	case known:
-		// Its own entry stood in this node's docket before it was published. Another's may have come by catch-up just
-		// before it came by gossip, and those behind this node still wait for it.
-		if own := p.host != nil && from == p.host.ID(); !fresh && !own {
+		// Its own entry stood in this node's docket before it was published. Another's request may have come by
+		// catch-up just before it came by gossip, and those behind this node still wait for it.
+		if own := p.host != nil && from == p.host.ID(); !own && !(fresh && p.asksNow(entry)) {
 			return errKnown
 		}
 	case index > d.Size() || cp.Size > index+1:
@@ -158,6 +158,15 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		}
 	}
 	return nil
+}
+
+// asksNow says whether an entry of a docket is a request that still stands.
+func (p *Peer) asksNow(entry []byte) bool {
+	if kind, err := consent.Peek(entry); err != nil || kind != request.Kind {
+		return false
+	}
+	r, err := p.Request(string(request.IDOf(entry)))
+	return err == nil && r.Live(p.Now())
 }
 
 // lawfulNow refuses to pass on a request that breaks the charter, is over, or is not yet to be

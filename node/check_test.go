@@ -314,17 +314,25 @@ func TestRevokedOfficerAsksInVain(t *testing.T) {
 	}
 }
 
-// Old entries sent again under other checkpoints go no further.
+// Old entries sent again under other checkpoints go no further. Only a request that came by catch-up and still stands is
+// passed on, once.
 func TestReplayedEntriesAreNotForwarded(t *testing.T) {
 	p := newPolice(t)
 	h := p.home(time.Now)
 	p.toldTo(h)
-	for range 3 {
+	for n := range 3 {
 		p.append(must(consent.Sign(p.request(), p.officer, p.sergeant)))
 		p.toldTo(h)
 		for i := range p.log.Size() {
-			if got := h.check("peer", must(p.log.Bundle(i))); got != gossip.Ignore {
-				t.Errorf("entry %d of %d once more: verdict %d", i, p.log.Size(), got)
+			want := gossip.Ignore
+			if i == p.log.Size()-1 && n < 2 { // the third is one post too many
+				want = gossip.Accept
+			}
+			for range 2 {
+				if got := h.check("peer", must(p.log.Bundle(i))); got != want {
+					t.Errorf("entry %d of %d once more: verdict %d, want %d", i, p.log.Size(), got, want)
+				}
+				want = gossip.Ignore
 			}
 		}
 	}
