@@ -117,18 +117,21 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 	if err := d.Compare(cp, b.Checkpoint()); err != nil {
 		return err
 	}
+	known, own := index < d.Size(), p.host != nil && from == p.host.ID()
+	if known && !own && !p.asksNow(entry) {
+		return errKnown
+	}
 	if err := p.lawfulNow(a, entry); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	fresh := p.passed.add(consent.HashText(entry))
 	p.mu.Unlock()
-	known := index < d.Size()
 	switch {
 	case known:
 		// Its own entry stood in this node's docket before it was published. Another's request may have come by
 		// catch-up just before it came by gossip, and those behind this node still wait for it.
-		if own := p.host != nil && from == p.host.ID(); !own && !(fresh && p.asksNow(entry)) {
+		if !fresh && !own {
 			return errKnown
 		}
 	case index > d.Size() || cp.Size > index+1:

@@ -19,9 +19,6 @@ import (
 func TestTheNetworkChanges(t *testing.T) {
 	slow(t)
 	t.Parallel()
-	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("makes network namespaces, which takes root on Linux")
-	}
 	n := newCable(t)
 	v := build(t, plan{hours: 4,
 		at:     map[string]string{"agency": "0.0.0.0", "steward": n.ip(9), "ana": "0.0.0.0"},
@@ -76,10 +73,7 @@ func newCable(t *testing.T) *cable {
 	pid := os.Getpid()
 	n := &cable{t: t, home: fmt.Sprintf("porch-h%d", pid), police: fmt.Sprintf("porch-p%d", pid), net: fmt.Sprintf("10.213.%d.", pid%250)}
 	for _, name := range []string{n.home, n.police} {
-		if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
-			t.Skipf("no network namespace can be made here: %v: %s", err, out)
-		}
-		t.Cleanup(func() { n.do("ip", "netns", "del", name) })
+		namespace(t, name)
 	}
 	if out, err := exec.Command("ip", "-n", n.home, "link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", n.police).CombinedOutput(); err != nil {
 		t.Skipf("no pair of network devices can be made here: %v: %s", err, out)
@@ -102,7 +96,24 @@ func (n *cable) ip(host int) string { return n.net + fmt.Sprint(host) }
 
 func (n *cable) do(args ...string) {
 	n.t.Helper()
+	do(n.t, args...)
+}
+
+// namespace makes a network namespace until the test ends, or skips the test where that is not allowed.
+func namespace(t *testing.T, name string) {
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		t.Skip("makes network namespaces, which takes root on Linux")
+	}
+	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
+		t.Skipf("no network namespace can be made here: %v: %s", err, out)
+	}
+	t.Cleanup(func() { do(t, "ip", "netns", "del", name) })
+}
+
+// do runs a command that must succeed.
+func do(t *testing.T, args ...string) {
+	t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		n.t.Errorf("%s: %v: %s", strings.Join(args, " "), err, out)
+		t.Errorf("%s: %v: %s", strings.Join(args, " "), err, out)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -19,9 +18,6 @@ import (
 func TestAStreetOfFive(t *testing.T) {
 	slow(t)
 	t.Parallel()
-	if runtime.GOOS != "linux" || os.Getuid() != 0 {
-		t.Skip("makes network namespaces, which takes root on Linux")
-	}
 	s := newStreet(t, "steward", "agency", "ana", "ben", "reporter")
 	v := build(t, plan{hours: 2, at: s.ips, inside: s.spaces})
 	defer func() {
@@ -77,26 +73,20 @@ type street struct {
 func newStreet(t *testing.T, folders ...string) *street {
 	pid := os.Getpid()
 	s := &street{t: t, bridge: fmt.Sprintf("porch-s%d", pid), spaces: map[string]string{}, ips: map[string]string{}, cables: map[string]string{}}
-	space := func(name string) {
-		if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
-			t.Skipf("no network namespace can be made here: %v: %s", err, out)
-		}
-		t.Cleanup(func() { s.do("ip", "netns", "del", name) })
-	}
-	space(s.bridge)
+	namespace(t, s.bridge)
 	if out, err := exec.Command("ip", "-n", s.bridge, "link", "add", "street", "type", "bridge").CombinedOutput(); err != nil {
 		t.Skipf("no bridge can be made here: %v: %s", err, out)
 	}
-	s.do("ip", "-n", s.bridge, "link", "set", "street", "up")
+	do(s.t, "ip", "-n", s.bridge, "link", "set", "street", "up")
 	for i, folder := range folders {
 		name, end := fmt.Sprintf("porch-%d-%d", i, pid), fmt.Sprintf("house%d", i)
-		space(name)
+		namespace(t, name)
 		s.spaces[folder], s.cables[folder], s.ips[folder] = name, end, fmt.Sprintf("10.214.%d.%d", pid%250, i+1)
-		s.do("ip", "-n", s.bridge, "link", "add", end, "type", "veth", "peer", "name", "cable", "netns", name)
-		s.do("ip", "-n", s.bridge, "link", "set", end, "master", "street", "up")
-		s.do("ip", "-n", name, "addr", "add", s.ips[folder]+"/24", "dev", "cable")
-		s.do("ip", "-n", name, "link", "set", "lo", "up")
-		s.do("ip", "-n", name, "link", "set", "cable", "up")
+		do(s.t, "ip", "-n", s.bridge, "link", "add", end, "type", "veth", "peer", "name", "cable", "netns", name)
+		do(s.t, "ip", "-n", s.bridge, "link", "set", end, "master", "street", "up")
+		do(s.t, "ip", "-n", name, "addr", "add", s.ips[folder]+"/24", "dev", "cable")
+		do(s.t, "ip", "-n", name, "link", "set", "lo", "up")
+		do(s.t, "ip", "-n", name, "link", "set", "cable", "up")
 	}
 	return s
 }
@@ -104,12 +94,5 @@ func newStreet(t *testing.T, folders ...string) *street {
 // link pulls a house's cable, or puts it back.
 func (s *street) link(folder, state string) {
 	s.t.Helper()
-	s.do("ip", "-n", s.bridge, "link", "set", s.cables[folder], state)
-}
-
-func (s *street) do(args ...string) {
-	s.t.Helper()
-	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-		s.t.Errorf("%s: %v: %s", strings.Join(args, " "), err, out)
-	}
+	do(s.t, "ip", "-n", s.bridge, "link", "set", s.cables[folder], state)
 }

@@ -23,11 +23,6 @@ type AppendFile struct {
 	closed bool
 }
 
-// OpenAppend is [Disk.OpenAppend] on the operating system's files.
-func OpenAppend(path string, perm fs.FileMode) (*AppendFile, error) {
-	return Disk{}.OpenAppend(path, perm)
-}
-
 // OpenAppend opens the file at path for appending, making it if it is not there. A torn tail of an
 // earlier run is not looked for: read the file first ([Disk.ReadRecords] cuts it off). What an
 // earlier run wrote and did not sync is synced, so that what was read is durable from here on.
@@ -143,11 +138,6 @@ type DamagedError struct {
 
 func (e *DamagedError) Error() string {
 	return fmt.Sprintf("log %s is damaged at byte %d, with good records behind it: restore it from a backup, or keep a copy and cut it there", e.Path, e.Offset)
-}
-
-// ReadRecords is [Disk.ReadRecords] on the operating system's files.
-func ReadRecords(path string, each func(record []byte) error) (Records, error) {
-	return Disk{}.ReadRecords(path, each)
 }
 
 // ReadRecords calls each with every whole record of a log, in order; the slice is valid until each

@@ -107,9 +107,6 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 // MkdirAll is [Disk.MkdirAll] on the operating system's files.
 func MkdirAll(path string, perm fs.FileMode) error { return Disk{}.MkdirAll(path, perm) }
 
-// Remove is [Disk.Remove] on the operating system's files.
-func Remove(path string) error { return Disk{}.Remove(path) }
-
 // SyncDir is [Disk.SyncDir] on the operating system's files.
 func SyncDir(path string) error { return Disk{}.SyncDir(path) }
 

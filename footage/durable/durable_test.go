@@ -12,6 +12,9 @@ import (
 	"testing"
 )
 
+// machine is the operating system's file system.
+var machine Disk
+
 func TestWriteFileReplacesAllOrNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "charter.note")
 	for _, text := range []string{"first", "", "a longer second one"} {
@@ -101,10 +104,10 @@ func TestFoldersAndRemoval(t *testing.T) {
 	if err := MkdirAll(file, 0o755); err == nil {
 		t.Error("a file passed for a folder")
 	}
-	if err := Remove(file); err != nil {
+	if err := machine.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	if err := Remove(file); !errors.Is(err, fs.ErrNotExist) {
+	if err := machine.Remove(file); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("removed twice: %v", err)
 	}
 }
@@ -126,7 +129,7 @@ func TestRecordsSurviveATornAppend(t *testing.T) {
 			if got != "one||three|" || records.Count != 3 || records.Torn != int64(len(torn)-len(whole)) || records.Size != int64(len(whole)) {
 				t.Fatalf("cut at %d, %s: %q %+v", cut, fill, got, records)
 			}
-			log, err := OpenAppend(path, 0o600)
+			log, err := machine.OpenAppend(path, 0o600)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +149,7 @@ func TestRecordsSurviveATornAppend(t *testing.T) {
 func read(t *testing.T, path string) (string, Records) {
 	t.Helper()
 	var got strings.Builder
-	records, err := ReadRecords(path, func(r []byte) error {
+	records, err := machine.ReadRecords(path, func(r []byte) error {
 		got.Write(r)
 		got.WriteByte('|')
 		return nil
@@ -170,7 +173,7 @@ func TestAFlippedBitIsNamedAndNothingIsCut(t *testing.T) {
 		if err := os.WriteFile(path, flipped, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := ReadRecords(path, func([]byte) error { return nil })
+		_, err := machine.ReadRecords(path, func([]byte) error { return nil })
 		var damage *DamagedError
 		if !errors.As(err, &damage) || damage.Offset > int64(bit/8) {
 			t.Fatalf("bit %d: %v", bit, err)
@@ -183,20 +186,20 @@ func TestAFlippedBitIsNamedAndNothingIsCut(t *testing.T) {
 
 func TestReadingStopsWhenAsked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	if records, err := ReadRecords(path, nil); err != nil || records.Count != 0 {
+	if records, err := machine.ReadRecords(path, nil); err != nil || records.Count != 0 {
 		t.Errorf("no log: %+v %v", records, err)
 	}
 	if err := os.WriteFile(path, AppendRecord(AppendRecord(nil, []byte("a")), []byte("b")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	stop := errors.New("enough")
-	if records, err := ReadRecords(path, func([]byte) error { return stop }); err != stop || records.Count != 0 {
+	if records, err := machine.ReadRecords(path, func([]byte) error { return stop }); err != stop || records.Count != 0 {
 		t.Errorf("%+v %v", records, err)
 	}
 }
 
 func TestAppendAfterClose(t *testing.T) {
-	log, err := OpenAppend(filepath.Join(t.TempDir(), "log"), 0o600)
+	log, err := machine.OpenAppend(filepath.Join(t.TempDir(), "log"), 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,7 +358,7 @@ func FuzzReadRecords(f *testing.F) {
 			t.Fatal(err)
 		}
 		var again []byte
-		records, err := ReadRecords(path, func(r []byte) error { again = AppendRecord(again, r); return nil })
+		records, err := machine.ReadRecords(path, func(r []byte) error { again = AppendRecord(again, r); return nil })
 		if !bytes.HasPrefix(data, again) || records.Size != int64(len(again)) {
 			t.Fatalf("read %x from %x: %+v", again, data, records)
 		}
