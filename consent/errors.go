@@ -81,6 +81,10 @@ const (
 	WrongOrigin    Class = "wrong-origin"    // a checkpoint of another docket
 	Fork           Class = "fork"            // one size with two roots: provable misconduct
 	Behind         Class = "behind"          // a comparison with a docket longer than ours: nothing proven
+	OverQuota      Class = "over-quota"      // more entries or bytes in a day than the charter grants
+	Unread         Class = "unread"          // an entry of which only the hash is known
+	Unwitnessed    Class = "unwitnessed"     // a checkpoint that fewer witnesses cosigned than the charter asks for
+	Suspended      Class = "suspended"       // the agency may not ask: by the charter, or for proven misconduct
 )
 
 // Refusals of custody logs.

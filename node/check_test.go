@@ -54,7 +54,7 @@ func newPolice(t *testing.T) *police {
 	p.chain = must(charter.Start(must(consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: now, Ends: consent.At(now.AddDate(1, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: p.ana.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{p.self},
 		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, p.ana))))
-	p.log = must(docket.Open(p.self, &p.notes, 0))
+	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, 0))
 	p.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Ruiz", Key: p.officer.Verifier(), Created: now, By: p.sergeant.Verifier()}, p.sergeant)))
 	return p
 }
@@ -73,7 +73,7 @@ func (p *police) append(note []byte) []byte {
 	if _, err := p.log.SignCheckpoint(p.docket); err != nil {
 		p.t.Fatal(err)
 	}
-	return must(p.log.Bundle(pending.Index))
+	return must(p.log.Bundle(pending.Index, nil))
 }
 
 func (p *police) request() request.Request {
@@ -195,7 +195,7 @@ func (p *police) toldTo(h *Peer) {
 func newCopy(p *police, t *testing.T) *police {
 	q := *p
 	q.t, q.notes = t, nil
-	q.log = must(docket.Open(q.self, &q.notes, 0))
+	q.log = must(docket.Open(q.self, charter.Quotas{}, &q.notes, 0))
 	q.append(p.notes[0])
 	return &q
 }
@@ -282,7 +282,7 @@ func TestPrivateDocketIsFoundOut(t *testing.T) {
 	for range 3 {
 		private.append(must(consent.Sign(private.request(), p.officer, p.sergeant)))
 	}
-	h.check("peer", must(private.log.Bundle(3)))
+	h.check("peer", must(private.log.Bundle(3, nil)))
 	if len(h.Requests()) != 0 {
 		t.Fatal("a request counts that is in no docket that this home has")
 	}
@@ -305,7 +305,7 @@ func TestRevokedOfficerAsksInVain(t *testing.T) {
 	note := must(consent.Sign(p.request(), p.officer, p.sergeant))
 	// Changed software puts the request into the docket all the same, and shows it with the enrolment only.
 	p.notes = append(p.notes, note)
-	p.log = must(docket.Open(p.self, &p.notes, int64(len(p.notes))))
+	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, int64(len(p.notes))))
 	must(p.log.SignCheckpoint(p.docket))
 	p.toldTo(h)
 	h.check("peer", before.append(note))
@@ -329,7 +329,7 @@ func TestReplayedEntriesAreNotForwarded(t *testing.T) {
 				want = gossip.Accept
 			}
 			for range 2 {
-				if got := h.check("peer", must(p.log.Bundle(i))); got != want {
+				if got := h.check("peer", must(p.log.Bundle(i, nil))); got != want {
 					t.Errorf("entry %d of %d once more: verdict %d, want %d", i, p.log.Size(), got, want)
 				}
 				want = gossip.Ignore

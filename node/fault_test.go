@@ -186,7 +186,7 @@ func TestFaults(t *testing.T) {
 	// Who signed two versions is found out for good, or at the next occasion.
 	fork := newPolice(t)
 	fork.docket, fork.self = p.docket, p.self
-	fork.log = must(docket.Open(p.self, &fork.notes, 0))
+	fork.log = must(docket.Open(p.self, charter.Quotas{}, &fork.notes, 0))
 	fork.notes = nil
 	fork.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Other", Key: fork.officer.Verifier(), Created: consent.At(time.Now()), By: p.sergeant.Verifier()}, p.sergeant)))
 	contrary := fork.log.Checkpoint()

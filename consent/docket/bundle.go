@@ -32,12 +32,19 @@ type proven struct {
 	Proof []tlog.Hash `json:"proof"`
 }
 
-// Bundle returns a sound entry as a message under the log's newest checkpoint.
-func (l *Log) Bundle(index int64) ([]byte, error) {
-	if l.checkpoint == nil {
+// Bundle returns a sound entry as a message under a checkpoint of the log, with its cosignatures: nil is the newest.
+func (l *Log) Bundle(index int64, checkpoint []byte) ([]byte, error) {
+	if checkpoint == nil {
+		checkpoint = l.checkpoint
+	}
+	if checkpoint == nil {
 		return nil, consent.Refuse(consent.BadCheckpoint, "", "the docket of %s has no checkpoint yet", l.agency.Name)
 	}
-	cp, err := ParseCheckpoint(l.checkpoint, l.agency)
+	own, _ := plain(checkpoint)
+	cp, err := ParseCheckpoint(own, l.agency)
+	if err == nil {
+		err = l.Consistent(cp)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +68,7 @@ func (l *Log) Bundle(index int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := bundle{Agency: l.agency.ID(), Checkpoint: string(l.checkpoint)}
+	w := bundle{Agency: l.agency.ID(), Checkpoint: string(checkpoint)}
 	for _, i := range append(need, index) {
 		msg, err := l.entry(i)
 		if err != nil {
@@ -154,10 +161,11 @@ func (b *Bundle) Agency() consent.AgencyID { return b.wire.Agency }
 // Subject returns the note that the bundle is about, not verified.
 func (b *Bundle) Subject() []byte { return []byte(b.wire.Entries[len(b.wire.Entries)-1].Note) }
 
-// Checkpoint returns the checkpoint's note, not verified.
+// Checkpoint returns the checkpoint's note with its cosignatures, not verified.
 func (b *Bundle) Checkpoint() []byte { return []byte(b.wire.Checkpoint) }
 
-// Verify needs no history and no clock: the agency signed the checkpoint, every entry is in the tree
+// Verify needs no history and no clock: the agency signed the checkpoint (whether enough witnesses cosigned it is for
+// [OpenCosigned] and the charter to say), every entry is in the tree
 // under it, and the subject's signatures are those of keys that the entries enrol. The officers returned
 // are those the bundle shows; a revocation it does not show takes the log to know of.
 func (b *Bundle) Verify(a charter.Agency) (subject []byte, index int64, officers Officers, err error) {
@@ -165,7 +173,8 @@ func (b *Bundle) Verify(a charter.Agency) (subject []byte, index int64, officers
 	if a.ID() == "" || b.wire.Agency != a.ID() {
 		return fail(consent.Refuse(consent.UnknownAgency, "agency", "a bundle of %s, not of %s", b.wire.Agency, a.ID()))
 	}
-	cp, err := ParseCheckpoint(b.Checkpoint(), a)
+	own, _ := plain(b.Checkpoint())
+	cp, err := ParseCheckpoint(own, a)
 	if err != nil {
 		return fail(err)
 	}

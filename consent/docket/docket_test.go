@@ -109,7 +109,7 @@ type precinct struct {
 func open(t testing.TB) precinct {
 	t.Helper()
 	s := &shelf{}
-	l, err := Open(police(), s, 0)
+	l, err := Open(police(), charter.Quotas{}, s, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestAPeerFollowsAndRebuilds(t *testing.T) {
 	}
 	*peer.notes = append(*peer.notes, rest...)
 	// Restarted from its notes, it is the same log.
-	again, err := Open(police(), peer.notes, 5)
+	again, err := Open(police(), charter.Quotas{}, peer.notes, 5)
 	if err != nil || again.Resume(cp5) != nil || again.Root() != p.Root() || len(again.Officers().All()) != 4 {
 		t.Fatal("rebuilding", err)
 	}
@@ -354,16 +354,16 @@ func TestAPeerFollowsAndRebuilds(t *testing.T) {
 		t.Error("resumed from a checkpoint of another size")
 	}
 	(*peer.notes)[4] = changed
-	if bad, err := Open(police(), peer.notes, 5); err != nil || consent.ClassOf(bad.Resume(cp5)) != consent.Fork {
+	if bad, err := Open(police(), charter.Quotas{}, peer.notes, 5); err != nil || consent.ClassOf(bad.Resume(cp5)) != consent.Fork {
 		t.Error("a damaged store was not noticed", err)
 	}
-	if _, err := again.Bundle(4); err == nil {
+	if _, err := again.Bundle(4, nil); err == nil {
 		t.Error("a damaged store made a bundle")
 	}
-	if _, err := Open(police(), peer.notes, 9); err == nil {
+	if _, err := Open(police(), charter.Quotas{}, peer.notes, 9); err == nil {
 		t.Error("a short store was not noticed")
 	}
-	if _, err := Open(charter.Agency{}, nil, 0); err == nil {
+	if _, err := Open(charter.Agency{}, charter.Quotas{}, nil, 0); err == nil {
 		t.Error("a docket of nobody")
 	}
 }
@@ -393,7 +393,7 @@ func TestUnlawfulEntriesStayAsLeavesAndDoNothing(t *testing.T) {
 		if peer.Refused(i) != want[i] {
 			t.Errorf("entry %d: %q, want %q", i, peer.Refused(i), want[i])
 		}
-		if _, err := peer.Bundle(i); consent.ClassOf(err) != want[i] {
+		if _, err := peer.Bundle(i, nil); consent.ClassOf(err) != want[i] {
 			t.Errorf("bundle of entry %d: %v", i, err)
 		}
 	}
@@ -417,7 +417,7 @@ func TestALargeDocketKeepsItsNotesOutOfMemory(t *testing.T) {
 	}
 	// Unlawful leaves cost no signatures to make or check, so that the test is about the tree.
 	made := func(i int64) []byte { return bytes.Repeat(fmt.Appendf(nil, "%08d", i), 64) }
-	l, err := Open(police(), storeFunc(made), int64(n))
+	l, err := Open(police(), charter.Quotas{}, storeFunc(made), int64(n))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,7 +439,7 @@ func (f storeFunc) Entry(i int64) ([]byte, error) { return f(i), nil }
 
 func Example() {
 	notes := &shelf{}
-	log, err := Open(police(), notes, 0)
+	log, err := Open(police(), charter.Quotas{}, notes, 0)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -464,7 +464,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	b, err := log.Bundle(1)
+	b, err := log.Bundle(1, nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -15,7 +15,13 @@
 //	— <name of the docket key> <base64 of key hash and signature>
 //
 // The signature line carries the name that the charter gives the docket key; [NewKey] makes keys named
-// like the origin, which ordinary monitors expect. There are no extension lines and no other signatures.
+// like the origin, which ordinary monitors expect. There are no extension lines.
+//
+// Below it may stand the lines of witnesses whom the charter names, in its order, each at most once: C2SP cosignatures
+// (https://c2sp.org/tlog-cosignature), whose key is the charter's under signature type 0x04 ([CosignerKey]). A witness
+// signs a checkpoint only where it follows from the last one it signed of that docket, which the agency proves to it ([Add]). Where
+// the charter has a quorum, no peer takes entries in, and no owner is shown a request, but under a checkpoint that so many
+// witnesses cosigned: an agency cannot show one docket to one home and another to the rest.
 //
 // # Entries
 //
@@ -25,6 +31,8 @@
 //	request     signed by its "officer", then its "supervisor"; the rest of it is package request's
 //	supersede   ends a request that another replaces; signed by "officer", then "supervisor"
 //	resolve     ends a request; signed by "officer"
+//	report      the account of an exigent request, once; signed by "officer", then "supervisor"
+//	outcome     what became of the investigation; signed by "officer"
 //
 // A key counts from the entry after the one that enrols it until the entry that revokes it, and for what was
 // created before its enrolment expires. The charter names the first supervisors. A revoked key is
@@ -32,7 +40,18 @@
 //
 // Nothing can be taken out of a log, so a peer that follows one keeps an entry that breaks these rules,
 // or is of a kind it does not know, as an opaque leaf ([Log.Refused]); it has no effect and is shown to nobody.
-// The agency's own node never appends one.
+// The agency's own node never appends one. Its hash is enough to go on with ([Leaf]).
+//
+// # Days
+//
+// A charter grants a docket so many entries and bytes a day; what is over breaks the rules, and is an opaque leaf to everybody alike. The
+// day is the log's own: the latest on which an entry of it was created, in UTC. Every leaf counts as an entry, and those that can be
+// read by their bytes.
+//
+// # Misconduct
+//
+// Two signed checkpoints that no one log can have are a proof that the agency signed two versions of its docket ([Misconduct]).
+// It convinces everybody who has the agency's key, whatever else they know.
 //
 // # Bundle
 //

@@ -42,14 +42,44 @@ const (
 // use by several goroutines at once.
 type Log struct {
 	agency     charter.Agency
+	quotas     charter.Quotas
 	store      Store
 	size       int64
 	hashes     hashes
 	leaves     map[tlog.Hash]int64
 	officers   Officers
 	requests   map[int64]RequestState // by index, sound requests only
+	accounts   map[int64]Account      // by the index of a request
 	refused    map[int64]consent.Class
+	day        day
 	checkpoint []byte
+}
+
+// A day is the log's own, in UTC: the latest on which an entry of it says it was created. An entry cannot be dated back into one
+// that has room.
+type day struct {
+	clock   consent.Time // the latest created
+	entries int
+	bytes   int
+}
+
+// An Account is what the docket says of a request besides whether it asks.
+type Account struct {
+	Reported  consent.Time // when the report of an exigent request was made; zero: there is none
+	Outcome   Finding      // the newest; "" where there is none
+	OutcomeAt consent.Time
+}
+
+// Leaf is how a log takes in an entry of which only the hash is known: a zero byte and the hash, in place of the note. No entry
+// that counts looks like one.
+func Leaf(h tlog.Hash) []byte { return append([]byte{0}, h[:]...) }
+
+// leafOf is the hash of an entry, and whether that is all there is of it.
+func leafOf(msg []byte) (h tlog.Hash, bare bool) {
+	if len(msg) == 1+tlog.HashSize && msg[0] == 0 {
+		return tlog.Hash(msg[1:]), true
+	}
+	return tlog.RecordHash(msg), false
 }
 
 // hashes are the stored hashes of a tree, in tlog's order.
@@ -69,16 +99,16 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 
 // Open rebuilds a log from the first size entries of store, as [Log.Extend] would have taken them. The
 // caller holds the result against the newest checkpoint it kept, by [Log.Resume]. The agency is that of
-// charter.Chain.DocketAgency.
-func Open(a charter.Agency, store Store, size int64) (*Log, error) {
+// charter.Chain.DocketAgency, and the quotas are the largest that a version of the charter gave it; zero ones are none.
+func Open(a charter.Agency, q charter.Quotas, store Store, size int64) (*Log, error) {
 	if _, err := a.Key.Public(); err != nil {
 		return nil, err
 	}
 	if size < 0 || size > MaxSize || store == nil && size > 0 {
 		return nil, consent.Refuse(consent.BadValue, "size", "a docket of %d entries", size)
 	}
-	l := &Log{agency: a, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
-		requests: map[int64]RequestState{}, refused: map[int64]consent.Class{}}
+	l := &Log{agency: a, quotas: q, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
+		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{}}
 	for i := int64(0); i < size; i += ahead {
 		var msgs [][]byte
 		for k := i; k < min(i+ahead, size); k++ {
@@ -116,9 +146,11 @@ func readAll(msgs [][]byte) []reading {
 	return all
 }
 
-// Resume holds the log against a checkpoint of its size that was kept from before, and goes on with it.
+// Resume holds the log against a checkpoint of its size that was kept from before, and goes on with it. The checkpoint may carry
+// cosignatures, here and in Extend and Bundle; whose they are is for [OpenCosigned] to say.
 func (l *Log) Resume(checkpoint []byte) error {
-	cp, err := ParseCheckpoint(checkpoint, l.agency)
+	own, _ := plain(checkpoint)
+	cp, err := ParseCheckpoint(own, l.agency)
 	if err != nil {
 		return err
 	}
@@ -172,6 +204,21 @@ func (l *Log) Request(id consent.RequestID) (index int64, state RequestState) {
 	return index, l.requests[index]
 }
 
+// Account returns what the docket says became of a request.
+func (l *Log) Account(id consent.RequestID) Account {
+	i, _ := l.Request(id)
+	return l.accounts[i]
+}
+
+// Leaf returns the hash of entry i.
+func (l *Log) Leaf(i int64) (tlog.Hash, error) {
+	h, err := l.hashes.ReadHashes([]int64{tlog.StoredHashIndex(0, i)})
+	if err != nil {
+		return tlog.Hash{}, err
+	}
+	return h[0], nil
+}
+
 // A Pending is an entry that was checked and not yet taken in. The zero Pending is refused by Commit.
 type Pending struct {
 	Index int64
@@ -188,6 +235,10 @@ func (l *Log) Prepare(msg []byte, now time.Time) (Pending, error) {
 	}
 	e, err := l.judge(msg, readAll([][]byte{msg})[0])
 	if err != nil {
+		return Pending{}, err
+	}
+	today := l.day
+	if err := today.take(e.created, len(msg), l.quotas); err != nil {
 		return Pending{}, err
 	}
 	if e.created.After(now.Add(ClockSkew)) {
@@ -224,8 +275,11 @@ func (l *Log) Append(msg []byte, now time.Time) (index int64, err error) {
 // lead to, all of them or none. Entries that break the rules become opaque leaves. A checkpoint whose
 // root the entries do not reproduce is of class bad-checkpoint; who sent them may have changed them, so it
 // proves nothing about the agency.
+//
+// An entry may be a [Leaf]. It has no effect until the log is opened anew with its text, and is of class unread.
 func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
-	cp, err := ParseCheckpoint(checkpoint, l.agency)
+	own, _ := plain(checkpoint)
+	cp, err := ParseCheckpoint(own, l.agency)
 	if err != nil {
 		return err
 	}
@@ -246,7 +300,8 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 		if len(msg) > consent.MaxNote {
 			return consent.Refuse(consent.Oversize, "", "entry %d has %d bytes; the most is %d", l.size+int64(i), len(msg), consent.MaxNote)
 		}
-		more, err := tlog.StoredHashes(l.size+int64(i), msg, grown)
+		h, _ := leafOf(msg)
+		more, err := tlog.StoredHashesForRecordHash(l.size+int64(i), h, grown)
 		if err != nil {
 			return err
 		}
@@ -278,24 +333,49 @@ func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	if len(msg) > consent.MaxNote {
 		return 0, consent.Refuse(consent.Oversize, "", "%d bytes; the most is %d", len(msg), consent.MaxNote)
 	}
-	more, err := tlog.StoredHashes(l.size, msg, l.hashes)
+	h, _ := leafOf(msg)
+	more, err := tlog.StoredHashesForRecordHash(l.size, h, l.hashes)
 	if err != nil {
 		return 0, err
 	}
 	e, err := l.judge(msg, r)
 	index := l.size
+	// What cannot be read counts as an entry of the day, and its bytes as none: not everybody has them.
+	length := len(msg)
+	if r.err != nil {
+		length = 0
+	}
+	if over := l.day.take(r.entry.created, length, l.quotas); err == nil {
+		err = over
+	}
 	if err != nil {
 		l.refused[index] = consent.ClassOf(err)
 	} else {
 		l.apply(index, e)
 	}
 	l.hashes = append(l.hashes, more...)
-	h := tlog.RecordHash(msg)
 	if _, have := l.leaves[h]; !have {
 		l.leaves[h] = index
 	}
 	l.size++
 	return index, nil
+}
+
+// take counts an entry into the day it belongs to, and refuses one that is over what the charter grants a day.
+func (d *day) take(created consent.Time, length int, q charter.Quotas) error {
+	if created.After(d.clock.Time) {
+		if created.Format(time.DateOnly) != d.clock.Format(time.DateOnly) {
+			*d = day{}
+		}
+		d.clock = created
+	}
+	d.entries++
+	d.bytes += length
+	if q.EntriesPerDay > 0 && d.entries > q.EntriesPerDay || q.BytesPerDay > 0 && d.bytes > q.BytesPerDay {
+		return consent.Refuse(consent.OverQuota, "", "entry %d of %s; the charter grants %d entries and %d bytes a day, and a new day begins at 00:00 UTC",
+			d.entries, d.clock.Format(time.DateOnly), q.EntriesPerDay, q.BytesPerDay)
+	}
+	return nil
 }
 
 // An entry is one sound entry taken apart.
@@ -306,6 +386,9 @@ type entry struct {
 	asks    bool
 	open    []consent.RequestID // requests that have to be open; the first is ended
 	state   RequestState        // that it comes to
+	about   consent.RequestID   // a request that the docket has to hold
+	report  bool                // about it
+	outcome Finding             // of it
 }
 
 type signer struct {
@@ -315,6 +398,9 @@ type signer struct {
 
 // read opens an entry and verifies its signatures; what the log says of it is left to judge.
 func read(msg []byte) (entry, error) {
+	if _, bare := leafOf(msg); bare {
+		return entry{}, consent.Refuse(consent.Unread, "", "only the hash of the entry is known")
+	}
 	kind, err := consent.Peek(msg)
 	if err != nil {
 		return entry{}, err
@@ -335,6 +421,12 @@ func read(msg []byte) (entry, error) {
 	case "resolve":
 		r, err := OpenResolve(msg)
 		return entry{created: r.Created, signers: []signer{{r.Officer, RoleOfficer}}, open: []consent.RequestID{r.Request}, state: StateResolved}, err
+	case "report":
+		r, err := OpenReport(msg)
+		return entry{created: r.Created, signers: []signer{{r.Officer, RoleOfficer}, {r.Supervisor, RoleSupervisor}}, about: r.Request, report: true}, err
+	case "outcome":
+		o, err := OpenOutcome(msg)
+		return entry{created: o.Created, signers: []signer{{o.Officer, RoleOfficer}}, about: o.Request, outcome: o.Outcome}, err
 	}
 	return entry{}, consent.Refuse(consent.WrongKind, "", "a %s is no entry of a docket", kind)
 }
@@ -347,7 +439,8 @@ type reading struct {
 
 // judge holds the next entry, as it was read, against the log as it is.
 func (l *Log) judge(msg []byte, r reading) (entry, error) {
-	if i, ok := l.leaves[tlog.RecordHash(msg)]; ok {
+	h, _ := leafOf(msg)
+	if i, ok := l.leaves[h]; ok {
 		return entry{}, consent.Refuse(consent.DuplicateEntry, "", "the same bytes are entry %d", i)
 	}
 	if r.err != nil {
@@ -364,6 +457,14 @@ func (l *Log) judge(msg []byte, r reading) (entry, error) {
 			return entry{}, consent.Refuse(consent.UnknownRequest, "request", "the docket holds no request %.16s…", string(id))
 		default:
 			return entry{}, consent.Refuse(consent.ClosedRequest, "request", "request %.16s… is %s already", string(id), state)
+		}
+	}
+	if e.about != "" {
+		switch i, state := l.Request(e.about); {
+		case state == "":
+			return entry{}, consent.Refuse(consent.UnknownRequest, "request", "the docket holds no request %.16s…", string(e.about))
+		case e.report && !l.accounts[i].Reported.IsZero():
+			return entry{}, consent.Refuse(consent.DuplicateEntry, "request", "request %.16s… was reported on already", string(e.about))
 		}
 	}
 	return e, nil
@@ -416,5 +517,18 @@ func (l *Log) apply(index int64, e entry) {
 	case len(e.open) > 0:
 		i, _ := l.Request(e.open[0])
 		l.requests[i] = e.state
+	case e.about != "":
+		i, _ := l.Request(e.about)
+		a := l.accounts[i]
+		if e.report {
+			// Dated back, it would count for the day on which the docket shows it to have been made at the earliest.
+			a.Reported = e.created
+			if l.day.clock.After(a.Reported.Time) {
+				a.Reported = l.day.clock
+			}
+		} else {
+			a.Outcome, a.OutcomeAt = e.outcome, e.created
+		}
+		l.accounts[i] = a
 	}
 }

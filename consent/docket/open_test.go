@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	. "github.com/porchlight-mesh/porchlight/consent/docket"
 )
 
@@ -30,7 +31,7 @@ func TestALongLogIsJudgedEntryByEntry(t *testing.T) {
 			continue
 		}
 		// An agency that does not care appends whatever it likes: a checkpoint over it is all that is needed.
-		one, err := Open(police(), p.notes, int64(i+1))
+		one, err := Open(police(), charter.Quotas{}, p.notes, int64(i+1))
 		if err != nil {
 			t.Fatal(err)
 		}

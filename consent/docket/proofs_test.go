@@ -196,7 +196,7 @@ func TestABundleNeedsNoHistoryAndNoClock(t *testing.T) {
 	p.sign(t)
 	a := police()
 	for i, want := range []int{1, 1, 2, 3, 2, 2} { // with the enrolments they rely on
-		b, err := p.Bundle(int64(i))
+		b, err := p.Bundle(int64(i), nil)
 		if err != nil {
 			t.Fatal(i, err)
 		}
@@ -231,24 +231,24 @@ func TestABundleNeedsNoHistoryAndNoClock(t *testing.T) {
 			}
 		}
 	}
-	if _, err := p.Bundle(6); err == nil {
+	if _, err := p.Bundle(6, nil); err == nil {
 		t.Error("a bundle of what is not there")
 	}
-	if _, err := p.Bundle(-1); err == nil {
+	if _, err := p.Bundle(-1, nil); err == nil {
 		t.Error("a bundle of what is not there")
 	}
-	if _, err := open(t).Bundle(0); consent.ClassOf(err) != consent.BadCheckpoint {
+	if _, err := open(t).Bundle(0, nil); consent.ClassOf(err) != consent.BadCheckpoint {
 		t.Errorf("a bundle without a checkpoint: %v", err)
 	}
 }
 
 func TestBundlesWithMoreOrLessThanTheyNeedAreRefused(t *testing.T) {
 	p, _ := weekday(t)
-	b, err := p.Bundle(3)
+	b, err := p.Bundle(3, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	kimB, err := p.Bundle(0)
+	kimB, err := p.Bundle(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestALongLineOfSupervisorsStillFits(t *testing.T) {
 		by = next
 	}
 	p.sign(t)
-	if b, err := p.Bundle(MaxBundleEntries - 1); err != nil || len(b) > MaxBundle {
+	if b, err := p.Bundle(MaxBundleEntries-1, nil); err != nil || len(b) > MaxBundle {
 		t.Errorf("%d bytes, %v", len(b), err)
 	} else if got, err := ParseBundle(b); err != nil {
 		t.Error(err)
@@ -313,7 +313,7 @@ func TestALongLineOfSupervisorsStillFits(t *testing.T) {
 	}
 	p.add(t, mustSign(enrol(kim, RoleOfficer, by, 20), by))
 	p.sign(t)
-	if _, err := p.Bundle(MaxBundleEntries); consent.ClassOf(err) != consent.Oversize || !strings.Contains(err.Error(), "charter") {
+	if _, err := p.Bundle(MaxBundleEntries, nil); consent.ClassOf(err) != consent.Oversize || !strings.Contains(err.Error(), "charter") {
 		t.Errorf("one more than fits: %v", err)
 	}
 }
@@ -335,7 +335,7 @@ func TestNewKeysAreNamedAfterTheirOrigin(t *testing.T) {
 
 func FuzzParseBundle(f *testing.F) {
 	p, _ := weekday(f)
-	b, err := p.Bundle(3)
+	b, err := p.Bundle(3, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -208,9 +208,9 @@ func theRequestAgain() request.Request {
 
 func (b *book) bundles() {
 	ctx := inDocket()
-	good := string(must(aDocket(diazEnrolled, lundEnrolled, requestNote).Bundle(2)))
+	good := string(must(aDocket(diazEnrolled, lundEnrolled, requestNote).Bundle(2, nil)))
 	add := func(name, why string, class consent.Class, doc string) { b.add("bundle", name, why, class, ctx, doc) }
-	bare := string(must(aDocket(diazEnrolled, requestNote).Bundle(0)))
+	bare := string(must(aDocket(diazEnrolled, requestNote).Bundle(0, nil)))
 
 	add("ok", "The request with the entry that enrols its officer.", OK, good)
 	add("officer-accepted", "An officer entry that only the charter's first supervisor signed.", OK, bare)
@@ -269,7 +269,7 @@ func withCheckpoint(s, checkpoint string) string {
 
 // addLund puts Lund's enrolment, which is in the tree, into the bundle of Diaz's request.
 func addLund(s string) string {
-	lund := rewire(string(must(aDocket(diazEnrolled, lundEnrolled, requestNote).Bundle(1))), func(*wire) {})
+	lund := rewire(string(must(aDocket(diazEnrolled, lundEnrolled, requestNote).Bundle(1, nil))), func(*wire) {})
 	var w wire
 	if err := consent.DecodeStrict([]byte(lund), &w, len(lund)); err != nil {
 		panic(err)

@@ -222,7 +222,7 @@ func log(ctx Context, now consent.Time) (*docket.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := docket.Open(a, nil, 0)
+	l, err := docket.Open(a, charter.Quotas{}, nil, 0)
 	if err != nil {
 		return nil, err
 	}

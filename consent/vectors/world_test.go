@@ -198,7 +198,7 @@ func aDocket(entries ...string) *docket.Log {
 	for _, e := range entries {
 		store = append(store, []byte(e))
 	}
-	l := must(docket.Open(police(), store, int64(len(store))))
+	l := must(docket.Open(police(), charter.Quotas{}, store, int64(len(store))))
 	must(l.SignCheckpoint(docketKey))
 	return l
 }

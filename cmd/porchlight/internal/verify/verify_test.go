@@ -84,14 +84,14 @@ func TestADocketsMessageIsCheckedAgainstTheCharter(t *testing.T) {
 	enrol := docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Det. Ruiz", Key: key(t, "ruiz").Verifier(),
 		Created: consent.At(noon), By: key(t, "stone").Verifier()}
 	notes := &shelf{sign(t, enrol, key(t, "stone"))}
-	log, err := docket.Open(a, notes, 1)
+	log, err := docket.Open(a, charter.Quotas{}, notes, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := log.SignCheckpoint(dock); err != nil {
 		t.Fatal(err)
 	}
-	msg, err := log.Bundle(0)
+	msg, err := log.Bundle(0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
