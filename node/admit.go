@@ -3,13 +3,13 @@ package node
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
+	"math"
 	"slices"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
@@ -25,9 +25,12 @@ import (
 // version is only ignored. Either way it goes no further.
 func (p *Peer) check(from string, msg []byte) gossip.Verdict {
 	var err error
-	if isCharter(msg) {
+	switch {
+	case isCharter(msg):
 		err = p.AdmitCharter(msg)
-	} else {
+	case isPaper(msg):
+		err = p.AdmitPaper(msg)
+	default:
 		err = p.admitMessage(from, msg)
 	}
 	switch {
@@ -110,12 +113,20 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 	if err != nil {
 		return err
 	}
-	cp, err := docket.ParseCheckpoint(b.Checkpoint(), judged)
+	witnesses, quorum := d.Witnesses()
+	cp, err := docket.OpenCosigned(b.Checkpoint(), judged, witnesses)
 	if err != nil {
 		return err
 	}
-	if err := d.Compare(cp, b.Checkpoint()); err != nil {
+	if err := p.accuse(d, errors.Join(d.CompareNote(b.Checkpoint()), d.compareBundle(b))); err != nil {
 		return err
+	}
+	switch {
+	case len(cp.By) < quorum:
+		return fmt.Errorf("%w: %w", errHere, consent.Refuse(consent.Unwitnessed, "checkpoint", "%d of the charter's witnesses cosigned it; %d have to", len(cp.By), quorum))
+	case string(cp.Note) != string(b.Checkpoint()):
+		// Whoever could add lines or change their order could send one entry as many messages.
+		return fmt.Errorf("%w: %w", errHere, consent.Refuse(consent.ExtraSignature, "checkpoint", "it carries signatures of others than the charter's witnesses, or in another order"))
 	}
 	known, own := index < d.Size(), p.host != nil && from == p.host.ID()
 	if known && !own && !p.asksNow(entry) {
@@ -137,6 +148,9 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 	case index > d.Size() || cp.Size > index+1:
 		if !fresh {
 			return errKnown
+		}
+		if _, since := d.Withheld(); !since.IsZero() {
+			return fmt.Errorf("%w: the docket of %s is withheld since %s", errHere, a.Name, since.UTC().Format(time.RFC3339))
 		}
 		p.catchUp(pull{peer: from, docket: d, index: index})
 		return nil
@@ -192,34 +206,22 @@ func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
 // the one place where a docket entry starts to count: everything that came by gossip, catch-up
 // or from the disk passes it. Whether a request is shown is judged each time it is asked for.
 func (p *Peer) readDocket(d *Docket) error {
-	some := false
-	for {
-		fresh, err := d.fresh()
-		// Verifying signatures is nearly all the work, and a docket of years has thousands.
-		var g errgroup.Group
-		g.SetLimit(runtime.GOMAXPROCS(0))
-		for i, note := range fresh {
-			g.Go(func() error {
-				body, err := request.Open(note)
-				if err != nil {
-					return nil // an opaque leaf
-				}
-				r := Request{ID: request.IDOf(note), Agency: d.ID(), Name: d.agency.Name, Index: i, Note: string(note), Body: body}
-				p.mu.Lock()
-				defer p.mu.Unlock()
-				p.requests[r.ID] = r
-				return nil
-			})
-		}
-		g.Wait()
-		some = some || len(fresh) > 0
-		if err != nil || len(fresh) == 0 {
-			if some {
-				p.arrived()
-			}
+	fresh := d.fresh()
+	p.mu.Lock()
+	for _, a := range fresh {
+		leaf, err := d.leaf(a.Index)
+		if err != nil {
+			p.mu.Unlock()
 			return err
 		}
+		id := consent.RequestID(hex.EncodeToString(leaf[:]))
+		p.requests[id] = Request{ID: id, Agency: d.ID(), Name: d.agency.Name, Index: a.Index, Body: *a.Request}
 	}
+	p.mu.Unlock()
+	if len(fresh) > 0 {
+		p.arrived()
+	}
+	return nil
 }
 
 func (p *Peer) arrived() {
@@ -236,6 +238,18 @@ func (p *Peer) lawful(r Request) error {
 	if !ok {
 		return errNotAdmitted
 	}
+	d, c := p.dockets[r.Agency], p.chain.Current()
+	switch {
+	case d.Forked():
+		return fmt.Errorf("docket of %s: %w", r.Name, errForked)
+	case !p.Now().Before(c.Ends.Time):
+		return consent.Refuse(consent.Expired, "", "the charter ended at %s", c.Ends)
+	case r.Index >= d.clear(p.neighbours):
+		return consent.Refuse(consent.Unwitnessed, "", "too few witnesses have cosigned the docket of %s as far as entry %d, or a part of it is not here", r.Name, r.Index)
+	}
+	if err := d.lawfulKeys(r.Body); err != nil {
+		return err
+	}
 	if err := r.Body.CheckNow(p.Now()); consent.ClassOf(err) == consent.NotYetValid {
 		return err
 	}
@@ -243,22 +257,68 @@ func (p *Peer) lawful(r Request) error {
 	if v, ok := p.verdicts[r.ID]; ok && v.charter == hash {
 		return v.err
 	}
-	c := p.chain.Current()
 	err := r.Body.CheckCharter(c, a)
 	if err == nil {
-		var earlier []request.Seen
-		for _, e := range p.requests {
-			if e.Agency == r.Agency && e.Index < r.Index {
-				earlier = append(earlier, request.Seen{ID: e.ID, Request: e.Body})
-			}
-		}
-		err = request.CheckHistory(earlier, request.Seen{ID: r.ID, Request: r.Body}, c.Limits)
+		err = request.CheckHistory(p.asked(r.Agency, r.Index), request.Seen{ID: r.ID, Request: r.Body}, c.Limits)
 	}
 	if err != nil {
 		p.Log.Info("request not shown", "agency", r.Name, "request", string(r.ID), "err", err)
 	}
 	p.verdicts[r.ID] = verdict{hash, err}
 	return err
+}
+
+// neighbours is how many mesh peers this node is connected to.
+func (p *Peer) neighbours() (n int) {
+	if p.host == nil {
+		return 0
+	}
+	for _, q := range p.host.Peers() {
+		if p.host.Mesh(q.ID) {
+			n++
+		}
+	}
+	return n
+}
+
+// ExigentCounts says whether an agency's requests may still claim an emergency: from the first one on that it owed a report
+// for, and did not give within 72 hours, they are told like any other.
+func (p *Peer) ExigentCounts(id consent.AgencyID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d := p.dockets[id]
+	for _, r := range p.requests {
+		if r.Agency != id || r.Body.Basis != request.Exigent {
+			continue
+		}
+		due := r.Body.Created.Add(docket.ReportWithin)
+		if reported := d.account(r.ID).Reported; reported.After(due) || reported.IsZero() && p.Now().After(due) {
+			return false
+		}
+	}
+	return d != nil
+}
+
+// Asked are all requests in an agency's docket.
+func (p *Peer) Asked(id consent.AgencyID) ([]request.Seen, error) {
+	if d := p.Docket(id); d != nil {
+		if err := p.readDocket(d); err != nil {
+			return nil, err
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asked(id, math.MaxInt64), nil
+}
+
+// asked are the requests in an agency's docket before an index. The caller holds p.mu.
+func (p *Peer) asked(id consent.AgencyID, before int64) (all []request.Seen) {
+	for _, e := range p.requests {
+		if e.Agency == id && e.Index < before {
+			all = append(all, request.Seen{ID: e.ID, Request: e.Body})
+		}
+	}
+	return all
 }
 
 // verdict is what a charter's version and the docket before it say of a request.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/request"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
 )
 
@@ -19,14 +20,15 @@ type source struct{ *Peer }
 // Heads lists the charter first, because dockets of agencies a peer does not know yet mean nothing to it.
 func (s source) Heads() []p2psync.Head {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	heads := []p2psync.Head{s.charterHead()}
 	for id, d := range s.dockets {
 		if size, checkpoint := d.Head(); size > 0 {
 			heads = append(heads, p2psync.Head{Log: string(id), Size: size, Note: checkpoint})
 		}
 	}
-	return heads
+	s.mu.Unlock()
+	// Last: an objection means nothing to whoever has not the request.
+	return append(heads, papersHead(s.papers()))
 }
 
 // charterHead tells the number of versions, rivals included, and a hash over all of them. The
@@ -47,6 +49,11 @@ func (s source) Entries(log string, from int64, most int) ([][]byte, error) {
 		}
 		notes = notes[from:]
 		return notes[:min(most, len(notes))], nil
+	}
+	if log == papersLog {
+		all := s.papers()
+		all = all[min(max(from, 0), int64(len(all))):]
+		return all[:min(most, len(all))], nil
 	}
 	id, err := consent.ParseAgencyID(log)
 	if err != nil {
@@ -76,17 +83,33 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 			}
 			continue
 		}
+		if h.Log == papersLog {
+			if string(h.Note) != string(papersHead(s.papers()).Note) {
+				want = append(want, p2psync.Range{Log: h.Log, From: 0, To: h.Size})
+			}
+			continue
+		}
 		id := consent.AgencyID(h.Log)
 		d := s.Docket(id)
 		if _, admitted := s.Agency(id); d == nil || !admitted {
 			continue
 		}
-		if err := d.CompareNote(h.Note); err != nil {
+		if err := s.accuse(d, d.CompareNote(h.Note)); err != nil {
 			s.Log.Warn("docket compared", "agency", h.Log, "peer", h.Peer, "err", err)
 			continue
 		}
-		if have := d.Size(); h.Size > have {
+		have, err := d.lacks(h.Note)
+		if err != nil {
+			s.Log.Debug("docket not fetched", "agency", h.Log, "peer", h.Peer, "err", err)
+			continue
+		}
+		if h.Size > have {
 			want = append(want, p2psync.Range{Log: h.Log, From: have, To: h.Size})
+		}
+		for _, i := range d.missing(h.Peer) {
+			if i < h.Size {
+				want = append(want, p2psync.Range{Log: h.Log, From: i, To: i + 1})
+			}
 		}
 	}
 	return want
@@ -101,11 +124,33 @@ func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) 
 		}
 		return nil
 	}
+	if log == papersLog {
+		for _, msg := range entries {
+			err := s.AdmitPaper(msg)
+			switch {
+			case errors.Is(err, p2psync.ErrOwn):
+				return err
+			case err != nil && !errors.Is(err, errKnown) && !errors.Is(err, errHere) && request.Timeless(consent.ClassOf(err)):
+				return err
+			case err == nil && s.State.Role() == Steward:
+				s.soon(func(ctx context.Context) { _ = s.Publish(ctx, msg) })
+			}
+		}
+		return nil
+	}
 	d := s.Docket(consent.AgencyID(log))
 	if d == nil {
 		return fmt.Errorf("%w: docket %s: %w", p2psync.ErrOwn, log, errNotAdmitted)
 	}
 	had := d.Size()
+	if from+int64(len(entries)) <= had {
+		changed, err := d.fill(from, entries, head.Peer)
+		if err == nil && changed {
+			err = s.readDocket(d)
+		}
+		s.arrived() // an entry that nobody has more of may have kept others back
+		return err
+	}
 	done, err := d.Stage(from, entries, head)
 	if err != nil || !done {
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
@@ -74,6 +75,37 @@ func (p *police) append(note []byte) []byte {
 		p.t.Fatal(err)
 	}
 	return must(p.log.Bundle(pending.Index, nil))
+}
+
+// force puts a note into the docket that the log refuses, and returns the message that shows it with the officer's enrolment.
+func (p *police) force(note []byte) []byte {
+	p.t.Helper()
+	p.notes = append(p.notes, note)
+	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, int64(len(p.notes))))
+	type proven struct {
+		Index int64       `json:"index"`
+		Note  string      `json:"note"`
+		Proof []tlog.Hash `json:"proof"`
+	}
+	b := struct {
+		Agency     consent.AgencyID `json:"agency"`
+		Checkpoint string           `json:"checkpoint"`
+		Entries    []proven         `json:"entries"`
+	}{p.self.ID(), string(must(p.log.SignCheckpoint(p.docket))), nil}
+	var hashes []tlog.Hash
+	reader := tlog.HashReaderFunc(func(ix []int64) (out []tlog.Hash, err error) {
+		for _, i := range ix {
+			out = append(out, hashes[i])
+		}
+		return out, nil
+	})
+	for i, n := range p.notes {
+		hashes = append(hashes, must(tlog.StoredHashes(int64(i), n, reader))...)
+	}
+	for _, i := range []int64{0, int64(len(p.notes)) - 1} {
+		b.Entries = append(b.Entries, proven{i, string(p.notes[i]), append([]tlog.Hash{}, must(tlog.ProveRecord(int64(len(p.notes)), i, reader))...)})
+	}
+	return must(consent.EncodeStrict(b))
 }
 
 func (p *police) request() request.Request {
@@ -138,7 +170,7 @@ func TestPromise06RulesBindTheAsker(t *testing.T) {
 		"no case":               {func(r *request.Request) { r.Case = "" }, gossip.Reject},
 		"pressure": {func(r *request.Request) {
 			r.Text = "You must hand over your footage or you will be charged with obstruction."
-		}, gossip.Ignore},
+		}, gossip.Reject},
 		"private reply address": {func(r *request.Request) { r.Reply[0] = strings.Replace(r.Reply[0], "8.8.8.8", "192.168.1.9", 1) }, gossip.Ignore},
 		"no reply address":      {func(r *request.Request) { r.Reply = []string{} }, gossip.Reject},
 		"another agency's":      {func(r *request.Request) { r.Agency = "00000000000000000000000000000000" }, gossip.Ignore},
@@ -154,7 +186,7 @@ func TestPromise06RulesBindTheAsker(t *testing.T) {
 			r := p.request()
 			r.Area = append(geo.Polygon{}, r.Area...)
 			c.spoil(&r)
-			if got := h.check("peer", p.append(p.raw(r))); got != c.want {
+			if got := h.check("peer", p.force(p.raw(r))); got != c.want {
 				t.Errorf("verdict %d, want %d", got, c.want)
 			}
 			if name != "already over" && len(h.Requests()) != 0 {

@@ -116,17 +116,22 @@ func (p *Peer) agencies(context.Context, struct{}) ([]AgencyStatus, error) {
 	return out, nil
 }
 
-func (p *Peer) requestStatus(r Request) RequestStatus {
+func (p *Peer) requestStatus(r Request) (RequestStatus, error) {
 	b := r.Body
+	note, err := p.Note(r)
 	return RequestStatus{ID: r.ID, Agency: r.Name, Index: r.Index, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis),
 		Text: b.Text, From: b.From.Time, Until: b.Until.Time, AreaM2: b.Area.AreaM2(), Expires: b.Expires.Time,
-		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: r.Note}
+		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: note}, err
 }
 
 func (p *Peer) listRequests(context.Context, struct{}) ([]RequestStatus, error) {
 	out := []RequestStatus{}
 	for _, r := range p.Requests() {
-		out = append(out, p.requestStatus(r))
+		s, err := p.requestStatus(r)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
 	}
 	return out, nil
 }
@@ -141,7 +146,7 @@ func (p *Peer) oneRequest(_ context.Context, a RequestArg) (RequestStatus, error
 	if err != nil {
 		return RequestStatus{}, err
 	}
-	return p.requestStatus(r), nil
+	return p.requestStatus(r)
 }
 
 func (p *Peer) showCharter(context.Context, struct{}) (*charter.Charter, error) {

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,39 +13,85 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
-	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
 )
 
 // A Docket is an agency's log on this node's disk:
 //
-//	entries      records (package durable), one note each, in order
-//	checkpoint   the newest checkpoint whose entries are all here
-//	fork         a checkpoint that contradicts the docket as it is here, once seen
+//	entries      records (package durable), one note each, in order; a byte and the hash of those that are kept by it ([Docket.keep])
+//	texts        notes of such entries that were had later, by their place (records)
+//	checkpoint   the newest checkpoint whose entries are all here, with its cosignatures
+//	cosigned     of a docket of this node's own, the newest one that enough witnesses cosigned
+//	misconduct   the proof that the agency signed two versions of it, once had
+//	objections   against its requests (records, one note each)
 //	restored     the docket is from a backup and signs nothing yet ([Restored])
 //
 // Entries reach the disk before the checkpoint that covers them is signed or taken in, and the
 // checkpoint before anybody is shown it. What is found behind a checkpoint was never shown, or never
 // completed, and is cut off, damaged or not.
 type Docket struct {
-	disk   durable.Disk
-	dir    string
-	agency charter.Agency
+	disk  durable.Disk
+	dir   string
+	now   func() time.Time
+	whole bool // this node keeps the text of every entry it was given
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	standard
 	log      *docket.Log
 	offsets  []int64 // where each entry's record begins, and where the next one will
 	file     *durable.AppendFile
-	forked   bool
+	shown    docket.Cosigned              // the newest checkpoint that enough witnesses cosigned
+	texts    map[int64][]byte             // of entries whose record is only a hash
+	unread   map[int64]map[string]bool    // entries of which only the hash is here, and who says to have no more
 	restored *Restored                    // nil where it may sign
 	heads    map[string]docket.Checkpoint // what stewards hold of a restored docket
 	broken   error                        // the disk refused: nothing is taken in or shown until it can be read back
-	proof    []byte                       // what shows the fork, while the disk does not take it
-	read     int64                        // entries that fresh has handed out
+	proof    []byte                       // of misconduct; not nil: the agency is suspended
+	unsaved  bool                         // the disk does not take the proof
+	accused  bool                         // the proof was spread from here
+
+	cosignedBy map[string]int64 // how many entries a witness cosigned last, by its peer
+
+	objections map[consent.RequestID][]string
 
 	staged map[string]*stage // by the peer they come from
 	later  [][]byte          // checkpoints of larger sizes than this, to be compared once it has grown
+	lead   lead
+}
+
+// A standard is what the charter judges a docket by.
+type standard struct {
+	agency    charter.Agency
+	quotas    charter.Quotas // the largest that any version gave
+	witnesses []charter.Witness
+	quorum    int
+	since     time.Time // when the agency was first admitted
+}
+
+// standards are those of all agencies that some version of the charter has admitted.
+func standards(chain charter.Chain) map[consent.AgencyID]standard {
+	all := map[consent.AgencyID]standard{}
+	for _, link := range chain {
+		for _, a := range link.Charter.Agencies {
+			s, known := all[a.ID()]
+			if !known {
+				s.since = link.Charter.Created.Time
+			}
+			s.agency = a
+			s.quotas.EntriesPerDay = max(s.quotas.EntriesPerDay, link.Charter.Quotas.EntriesPerDay)
+			s.quotas.BytesPerDay = max(s.quotas.BytesPerDay, link.Charter.Quotas.BytesPerDay)
+			all[a.ID()] = s
+		}
+	}
+	for id, s := range all {
+		if now, ok := chain.DocketAgency(id); ok {
+			s.agency = now
+		}
+		s.witnesses, s.quorum = chain.Current().Witnesses, chain.Current().Quorum
+		all[id] = s
+	}
+	return all
 }
 
 // A stage holds entries of batches that wait for the rest of their checkpoint.
@@ -68,35 +113,29 @@ const (
 // openDockets opens the dockets of all agencies that some version of the charter has admitted:
 // what an agency asked stays on record after it was removed. The caller holds p.mu or is alone.
 func (p *Peer) openDockets() error {
-	for _, link := range p.chain {
-		for _, a := range link.Charter.Agencies {
-			id := a.ID()
-			if now, ok := p.chain.DocketAgency(id); ok {
-				a = now
+	for id, s := range standards(p.chain) {
+		d := p.dockets[id]
+		if d == nil {
+			d = &Docket{disk: p.State.disk, dir: p.State.Path("dockets", string(id)), now: p.Now, whole: p.State.Role() == Observe, standard: s}
+			if err := d.open(); err != nil {
+				return fmt.Errorf("docket of %s: %w", s.agency.Name, err)
 			}
-			d := p.dockets[id]
-			if d == nil {
-				d = &Docket{disk: p.State.disk, dir: p.State.Path("dockets", string(id)), agency: a}
-				if err := d.open(); err != nil {
-					return fmt.Errorf("docket of %s: %w", a.Name, err)
-				}
-				p.dockets[id] = d
-			} else if err := d.judgeBy(a); err != nil {
-				return fmt.Errorf("docket of %s: %w", a.Name, err)
-			}
+			p.dockets[id] = d
+		} else if err := d.judgeBy(s); err != nil {
+			return fmt.Errorf("docket of %s: %w", s.agency.Name, err)
 		}
 	}
 	return nil
 }
 
 // judgeBy reads the docket again where a new charter changed what it is judged by.
-func (d *Docket) judgeBy(a charter.Agency) error {
+func (d *Docket) judgeBy(s standard) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if reflect.DeepEqual(a, d.agency) {
+	if reflect.DeepEqual(s, d.standard) {
 		return nil
 	}
-	d.agency = a
+	d.standard = s
 	return d.reopen()
 }
 
@@ -125,14 +164,18 @@ func (d *Docket) open() error {
 	}
 	var size int64
 	if checkpoint != nil {
-		cp, err := docket.ParseCheckpoint(checkpoint, d.agency)
+		cp, err := docket.OpenCosigned(checkpoint, d.agency, nil)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.path("checkpoint"), err)
 		}
 		size = cp.Size
 	}
 	d.offsets = []int64{0}
+	d.unread = map[int64]map[string]bool{}
 	recs, err := d.disk.ReadRecords(d.path("entries"), func(b []byte) error {
+		if _, bare := bareEntry(b); bare && b[0] == unreadEntry {
+			d.unread[int64(len(d.offsets)-1)] = map[string]bool{}
+		}
 		d.offsets = append(d.offsets, d.offsets[len(d.offsets)-1]+recordHead+int64(len(b)))
 		return nil
 	})
@@ -154,7 +197,10 @@ func (d *Docket) open() error {
 			return err
 		}
 	}
-	log, err := docket.Open(d.agency, d, size)
+	if err := d.readTexts(size); err != nil {
+		return err
+	}
+	log, err := docket.Open(d.agency, d.quotas, d, size)
 	if err != nil {
 		return err
 	}
@@ -163,8 +209,8 @@ func (d *Docket) open() error {
 			return fmt.Errorf("%s: %w", d.dir, err)
 		}
 	}
-	if _, err := os.Stat(d.path("fork")); err == nil {
-		d.forked = true
+	if err := d.readPapers(); err != nil {
+		return err
 	}
 	if d.restored, err = readRestored(d.path("restored")); err != nil {
 		return err
@@ -173,7 +219,11 @@ func (d *Docket) open() error {
 	if err != nil {
 		return err
 	}
-	d.log, d.file, d.read, d.staged = log, file, 0, map[string]*stage{}
+	d.log, d.file, d.staged, d.shown, d.cosignedBy = log, file, map[string]*stage{}, docket.Cosigned{}, map[string]int64{}
+	d.see(checkpoint)
+	if cosigned, err := os.ReadFile(d.path("cosigned")); err == nil {
+		d.see(cosigned)
+	}
 	return nil
 }
 
@@ -214,14 +264,22 @@ func (d *Docket) Entry(i int64) ([]byte, error) {
 	if i < 0 || i+1 >= int64(len(d.offsets)) {
 		return nil, fmt.Errorf("no entry %d", i)
 	}
+	if note, ok := d.texts[i]; ok {
+		return note, nil
+	}
 	f, err := os.Open(d.path("entries"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
 	note := make([]byte, d.offsets[i+1]-d.offsets[i]-recordHead)
-	_, err = f.ReadAt(note, d.offsets[i]+recordHead)
-	return note, err
+	if _, err = f.ReadAt(note, d.offsets[i]+recordHead); err != nil {
+		return nil, err
+	}
+	if h, bare := bareEntry(note); bare {
+		return docket.Leaf(h), nil
+	}
+	return note, nil
 }
 
 // Read is Entry for everybody else.
@@ -231,30 +289,21 @@ func (d *Docket) Read(i int64) ([]byte, error) {
 	return d.Entry(i)
 }
 
-// maxFresh bounds the requests that are in hand while a long docket is read.
-const maxFresh = 256
-
-// fresh returns the next sound requests, at most maxFresh, among the entries it has not handed out before, by index.
-func (d *Docket) fresh() (map[int64][]byte, error) {
+// fresh hands out the sound requests that it has not handed out before.
+func (d *Docket) fresh() []docket.Asked {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	found := map[int64][]byte{}
 	if d.broken != nil {
-		return found, d.broken
+		return nil
 	}
-	for ; d.read < d.log.Size() && len(found) < maxFresh; d.read++ {
-		if d.log.Refused(d.read) != "" {
-			continue
-		}
-		note, err := d.Entry(d.read)
-		if err != nil {
-			return found, err
-		}
-		if kind, err := consent.Peek(note); err == nil && kind == request.Kind {
-			found[d.read] = note
-		}
-	}
-	return found, nil
+	return d.log.Fresh()
+}
+
+// account is what the docket says of a request.
+func (d *Docket) account(id consent.RequestID) docket.Account {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.Account(id)
 }
 
 // ended is what became of a request: "superseded", "resolved" or "".
@@ -267,14 +316,15 @@ func (d *Docket) ended(id consent.RequestID) string {
 	return ""
 }
 
-// Entries reads at most that many notes from index from on.
+// Entries reads at most that many notes from index from on, of those that Head shows.
 func (d *Docket) Entries(from int64, most int) (notes [][]byte, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.broken != nil {
 		return nil, d.broken
 	}
-	for i := max(from, 0); i < d.log.Size() && len(notes) < most; i++ {
+	size, _ := d.head()
+	for i := max(from, 0); i < size && len(notes) < most; i++ {
 		note, err := d.Entry(i)
 		if err != nil {
 			return nil, err
@@ -298,21 +348,26 @@ func (d *Docket) Root() string {
 	return d.log.Root().String()
 }
 
-// Head is the size and the newest checkpoint; 0 for a docket that cannot be shown.
+// Head is the size of what is shown to others and the checkpoint over it, with its cosignatures; 0 for a docket that
+// cannot be shown.
 func (d *Docket) Head() (int64, []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.head()
+}
+
+func (d *Docket) head() (int64, []byte) {
 	if d.broken != nil {
 		return 0, nil
 	}
-	return d.log.Size(), d.log.Checkpoint()
+	return d.shown.Size, d.shown.Note
 }
 
 // Forked says whether the agency was seen to sign two versions of its docket.
 func (d *Docket) Forked() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.forked
+	return d.proof != nil
 }
 
 // Refused is why an entry does not count although it stands in the docket, "" if it counts.
@@ -322,14 +377,18 @@ func (d *Docket) Refused(i int64) consent.Class {
 	return d.log.Refused(i)
 }
 
-// Bundle is the self-contained message for an entry.
+// Bundle is the self-contained message for an entry, under the checkpoint of Head.
 func (d *Docket) Bundle(i int64) ([]byte, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.broken != nil {
+	size, note := d.head()
+	switch {
+	case d.broken != nil:
 		return nil, d.broken
+	case i >= size && i < d.log.Size():
+		return nil, consent.Refuse(consent.Unwitnessed, "", "entry %d waits for %d witnesses to cosign the docket", i, d.quorum)
 	}
-	return d.log.Bundle(i)
+	return d.log.Bundle(i, note)
 }
 
 // Find is the index of an entry that stands in the docket.
@@ -374,7 +433,11 @@ func (d *Docket) Append(note []byte, key consent.Key, now time.Time) (index int6
 	if err != nil {
 		return 0, err
 	}
-	return pending.Index, d.disk.WriteFile(d.path("checkpoint"), checkpoint, 0o600)
+	if err := d.disk.WriteFile(d.path("checkpoint"), checkpoint, 0o600); err != nil {
+		return 0, err
+	}
+	d.see(checkpoint)
+	return pending.Index, nil
 }
 
 // Extend takes in the entries that lead to a checkpoint, all or none.
@@ -397,7 +460,15 @@ func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err er
 	if len(entries) == 0 {
 		return nil
 	}
-	if err := d.log.Extend(entries, checkpoint); err != nil {
+	c, err := d.witnessed(checkpoint)
+	if err != nil {
+		return err
+	}
+	if err := d.room(entries); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+	}
+	first := d.log.Size()
+	if err := d.log.Extend(entries, c.Note); err != nil {
 		return err
 	}
 	want := d.log.Size()
@@ -410,20 +481,21 @@ func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err er
 			err = nil // it is on the disk all the same
 		}
 	}()
-	if err := d.store(entries...); err != nil {
+	if err := d.store(d.keep(first, entries)...); err != nil {
 		return err
 	}
-	if err := d.disk.WriteFile(d.path("checkpoint"), checkpoint, 0o600); err != nil {
+	if err := d.disk.WriteFile(d.path("checkpoint"), c.Note, 0o600); err != nil {
 		return err
 	}
+	d.see(c.Note)
 	later := d.later
 	d.later = nil
 	for _, note := range later {
-		if cp, perr := docket.ParseCheckpoint(note, d.agency); perr == nil {
-			err = errors.Join(err, d.compare(cp, note))
+		if cp, perr := docket.OpenCosigned(note, d.agency, d.witnesses); perr == nil {
+			err = errors.Join(err, d.compare(cp))
 		}
 	}
-	if d.forked {
+	if d.proof != nil {
 		return nil // noted; the entries themselves were taken in
 	}
 	return err
@@ -449,7 +521,7 @@ func (d *Docket) store(notes ...[]byte) error {
 func (d *Docket) Stage(from int64, entries [][]byte, head p2psync.Head) (done bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	cp, err := docket.ParseCheckpoint(head.Note, d.agency)
+	cp, err := d.witnessed(head.Note)
 	if err != nil {
 		return false, err
 	}
@@ -485,54 +557,3 @@ func (d *Docket) Stage(from int64, entries [][]byte, head p2psync.Head) (done bo
 	delete(d.staged, head.Peer)
 	return true, d.extend(s.first, s.entries, head.Note)
 }
-
-// CompareNote is Compare for a checkpoint that was not verified yet.
-func (d *Docket) CompareNote(note []byte) error {
-	cp, err := docket.ParseCheckpoint(note, d.agency)
-	if err != nil {
-		return err
-	}
-	return d.Compare(cp, note)
-}
-
-// Compare holds a checkpoint from elsewhere against this docket. One that contradicts it is kept:
-// with the entries here it shows that the agency signed two versions, and from then on its
-// requests are not shown. One of a larger size is compared again once the docket has grown.
-func (d *Docket) Compare(cp docket.Checkpoint, note []byte) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.compare(cp, note)
-}
-
-func (d *Docket) compare(cp docket.Checkpoint, note []byte) error {
-	if d.forked {
-		if d.proof != nil {
-			d.keepProof(d.proof)
-		}
-		return fmt.Errorf("docket of %s: %w", d.agency.Name, errForked)
-	}
-	err := d.log.Consistent(cp)
-	switch consent.ClassOf(err) {
-	case consent.Behind:
-		if len(d.later) >= maxLater {
-			d.later = d.later[1:]
-		}
-		d.later = append(d.later, bytes.Clone(note))
-		return nil // nothing is proven
-	case consent.Fork:
-		d.forked = true
-		return errors.Join(errForked, d.keepProof(note))
-	}
-	return err
-}
-
-// keepProof stores what shows a fork, now or with the next checkpoint that comes.
-func (d *Docket) keepProof(note []byte) error {
-	err := d.disk.WriteFile(d.path("fork"), note, 0o600)
-	if d.proof = nil; err != nil {
-		d.proof = bytes.Clone(note)
-	}
-	return err
-}
-
-var errForked = errors.New("the agency signed two versions of it")

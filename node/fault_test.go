@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/footage/durable/durabletest"

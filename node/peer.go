@@ -54,14 +54,18 @@ type Peer struct {
 	requests map[consent.RequestID]Request // all that stand in dockets, lawful or not
 	verdicts map[consent.RequestID]verdict
 
-	passed recent    // entries passed on, so that each is once
-	pulls  chan pull // whom to catch up from, and how far
+	passed recent                     // entries passed on, so that each is once
+	pulls  chan pull                  // whom to catch up from, and how far
+	tasks  chan func(context.Context) // what a check of the topic leaves for Run to do
 
 	network host.Network
 
 	host   *host.Host // nil until Run
 	topic  *gossip.Topic
 	syncer *p2psync.Syncer
+
+	witness     *witness // nil where this node is none
+	stopWitness func()
 }
 
 // A Request is a request as the agency's docket has it, and what became of it there.
@@ -70,7 +74,6 @@ type Request struct {
 	Agency consent.AgencyID
 	Name   string // the agency's
 	Index  int64  // in the docket
-	Note   string
 	Ended  string // "superseded" or "resolved", by a docket entry
 	Body   request.Request
 }
@@ -87,7 +90,7 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 	state.disk = opt.Disk
 	p := &Peer{State: state, Now: opt.Now, Log: opt.Log, network: opt.Network,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
-		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan pull, 16)}
+		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan pull, 16), tasks: make(chan func(context.Context), 16)}
 	if p.Now == nil {
 		p.Now = time.Now
 	}
@@ -177,7 +180,25 @@ func (p *Peer) shown(r Request) (_ Request, ok bool) {
 	if !r.Live(p.Now()) {
 		return r, true
 	}
-	return r, !d.Forked() && p.lawful(r) == nil
+	return r, p.lawful(r) == nil
+}
+
+// Note is the signed document of a request.
+func (p *Peer) Note(r Request) (string, error) {
+	d := p.Docket(r.Agency)
+	if d == nil {
+		return "", errNotAdmitted
+	}
+	note, err := d.Read(r.Index)
+	return string(note), err
+}
+
+// soon leaves something for Run to do.
+func (p *Peer) soon(task func(context.Context)) {
+	select {
+	case p.tasks <- task:
+	default: // enough is waiting; catching up brings it too
+	}
 }
 
 // Request finds one request by its id or by an unambiguous beginning of at least 6 digits.
@@ -268,6 +289,9 @@ func (p *Peer) Start(ctx context.Context) error {
 	if err == nil {
 		p.syncer, err = p2psync.Serve(p.host, source{p}, sink{p})
 	}
+	if err == nil {
+		err = p.startWitness()
+	}
 	if err != nil {
 		return errors.Join(err, p.Stop())
 	}
@@ -277,6 +301,9 @@ func (p *Peer) Start(ctx context.Context) error {
 // Stop leaves the mesh.
 func (p *Peer) Stop() error {
 	var errs []error
+	if p.stopWitness != nil {
+		p.stopWitness()
+	}
 	if p.syncer != nil {
 		errs = append(errs, p.syncer.Close())
 	}
@@ -304,6 +331,8 @@ func (p *Peer) Run(ctx context.Context) error {
 				return nil
 			case <-t.C:
 				p.saveKnown()
+			case task := <-p.tasks:
+				task(ctx)
 			case want := <-p.pulls:
 				if err := p.syncer.Pull(ctx, want.peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
 					p.Log.Debug("not caught up", "peer", want.peer, "err", err)

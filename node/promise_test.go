@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"io/fs"
 	"net"
 	"os"
@@ -367,12 +366,8 @@ func (n *neighbourhood) runAgain(dir string) *running {
 	ok(n.t, err)
 	police, err := agency.Open(n.t.Context(), dir, node.Options{})
 	ok(n.t, err)
-	r := police.Peer().Requests()[0]
+	body := police.Peer().Requests()[0].Body
 	ok(n.t, police.Close())
-	var body struct {
-		Reply []string `json:"reply"`
-	}
-	ok(n.t, json.Unmarshal([]byte(strings.Split(r.Note, "\n")[1]), &body))
 	var listen []string
 	for _, a := range body.Reply {
 		listen = append(listen, a[:strings.Index(a, "/p2p/")])

@@ -68,7 +68,7 @@ func (d *Docket) MaySign() error {
 
 func (d *Docket) maySign() error {
 	switch {
-	case d.forked:
+	case d.proof != nil:
 		return WithHint(fmt.Errorf("docket of %s: %w, and takes no more entries", d.agency.Name, errForked),
 			"the charter's signers can admit the agency anew, with another docket key")
 	case d.restored != nil:
@@ -114,9 +114,9 @@ func (d *Docket) heard(steward string, note []byte) {
 	if d.restored == nil {
 		return
 	}
-	cp, err := docket.Checkpoint{}, error(nil)
+	cp, err := docket.Cosigned{}, error(nil)
 	if note != nil {
-		cp, err = docket.ParseCheckpoint(note, d.agency)
+		cp, err = docket.OpenCosigned(note, d.agency, d.witnesses)
 	}
 	if err != nil || note == nil && d.log.Size() > 0 {
 		return
@@ -124,14 +124,14 @@ func (d *Docket) heard(steward string, note []byte) {
 	if d.heads == nil {
 		d.heads = map[string]docket.Checkpoint{}
 	}
-	d.heads[steward] = cp
+	d.heads[steward] = cp.Checkpoint
 }
 
 // settle lets a restored docket sign again once enough stewards have answered.
 func (p *Peer) settle(d *Docket) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.restored == nil || d.forked || d.broken != nil {
+	if d.restored == nil || d.proof != nil || d.broken != nil {
 		return
 	}
 	all := p.stewardIDs()
@@ -185,7 +185,7 @@ func (p *Peer) ResumeDocket(id consent.AgencyID, alone bool) (s DocketState, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if alone && d.restored != nil && !d.forked {
+	if alone && d.restored != nil && d.proof == nil {
 		if err := d.lift(); err != nil {
 			return s, err
 		}
@@ -196,6 +196,6 @@ func (p *Peer) ResumeDocket(id consent.AgencyID, alone bool) (s DocketState, err
 			ahead = append(ahead, id)
 		}
 	}
-	return DocketState{Entries: d.log.Size(), Signs: d.maySign() == nil, Forked: d.forked, Restored: d.restored,
+	return DocketState{Entries: d.log.Size(), Signs: d.maySign() == nil, Forked: d.proof != nil, Restored: d.restored,
 		Stewards: append([]string{}, all...), Answered: append([]string{}, d.answered(all)...), Ahead: ahead}, nil
 }

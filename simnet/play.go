@@ -199,7 +199,8 @@ func (p *play) asks(a *spreading) {
 	}
 	a.id, a.at = p.Police.Asks()
 	if r, err := p.Police.peer.Request(string(a.id)); err == nil {
-		a.size = len(r.Note)
+		note, _ := p.Police.peer.Note(r)
+		a.size = len(note)
 	}
 	p.asked = append(p.asked, a)
 }

@@ -28,7 +28,7 @@
 // Entries are documents (package consent). What each needs:
 //
 //	officer     enrols or revokes the key of an officer or supervisor; signed by "by", a supervisor
-//	request     signed by its "officer", then its "supervisor"; the rest of it is package request's
+//	request     signed by its "officer", then its "supervisor"; sound in itself, its text included (package request)
 //	supersede   ends a request that another replaces; signed by "officer", then "supervisor"
 //	resolve     ends a request; signed by "officer"
 //	report      the account of an exigent request, once; signed by "officer", then "supervisor"
@@ -66,7 +66,6 @@
 package docket
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -182,34 +181,6 @@ func (r Resolve) Check() error {
 		return err
 	}
 	return checkKeys(r.Created, r.Officer)
-}
-
-// asking is the part of a request that a docket judges; the rest is left as it stands, so that logs
-// can be followed without knowing what may be asked.
-type asking struct {
-	raw        json.RawMessage
-	Created    consent.Time
-	Officer    consent.VerifierKey
-	Supervisor consent.VerifierKey
-}
-
-func (asking) Kind() string { return "request" }
-
-func (a asking) Check() error { return checkPair(a.Created, a.Officer, a.Supervisor) }
-
-func (a asking) MarshalJSON() ([]byte, error) { return a.raw, nil }
-
-func (a *asking) UnmarshalJSON(b []byte) error {
-	var part struct {
-		Created    consent.Time        `json:"created"`
-		Officer    consent.VerifierKey `json:"officer"`
-		Supervisor consent.VerifierKey `json:"supervisor"`
-	}
-	if err := json.Unmarshal(b, &part); err != nil {
-		return err
-	}
-	*a = asking{slices.Clone(b), part.Created, part.Officer, part.Supervisor}
-	return nil
 }
 
 func checkPair(created consent.Time, officer, supervisor consent.VerifierKey) error {

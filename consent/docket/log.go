@@ -13,6 +13,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/request"
 )
 
 // MaxSize is the most entries that a docket may claim to have.
@@ -51,8 +52,15 @@ type Log struct {
 	requests   map[int64]RequestState // by index, sound requests only
 	accounts   map[int64]Account      // by the index of a request
 	refused    map[int64]consent.Class
+	asked      []Asked
 	day        day
 	checkpoint []byte
+}
+
+// An Asked is a sound request and where it stands.
+type Asked struct {
+	Index   int64
+	Request *request.Request
 }
 
 // A day is the log's own, in UTC: the latest on which an entry of it says it was created. An entry cannot be dated back into one
@@ -191,6 +199,11 @@ func (l *Log) Find(msg []byte) (index int64, ok bool) {
 	return index, ok
 }
 
+// Check refuses a key that may not sign in this role now what was created at that time: one that was revoked since, too.
+func (l *Log) Check(k consent.VerifierKey, role Role, created consent.Time) error {
+	return l.officers.Check(k, role, created)
+}
+
 // Request returns where a sound request stands in the log and what became of it; "" when there is none.
 func (l *Log) Request(id consent.RequestID) (index int64, state RequestState) {
 	h, err := consent.ParseHash(string(id))
@@ -202,6 +215,13 @@ func (l *Log) Request(id consent.RequestID) (index int64, state RequestState) {
 		return 0, ""
 	}
 	return index, l.requests[index]
+}
+
+// Fresh hands out the sound requests that were taken in since it was last called, in order, and lets go of them.
+func (l *Log) Fresh() []Asked {
+	fresh := l.asked
+	l.asked = nil
+	return fresh
 }
 
 // Account returns what the docket says became of a request.
@@ -383,7 +403,7 @@ type entry struct {
 	created consent.Time
 	signers []signer
 	officer *Officer
-	asks    bool
+	asks    *request.Request
 	open    []consent.RequestID // requests that have to be open; the first is ended
 	state   RequestState        // that it comes to
 	about   consent.RequestID   // a request that the docket has to hold
@@ -410,10 +430,14 @@ func read(msg []byte) (entry, error) {
 		o, err := OpenOfficer(msg)
 		return entry{created: o.Created, signers: []signer{{o.By, RoleSupervisor}}, officer: &o}, err
 	case "request":
-		a, err := consent.Open(msg, func(a asking) ([]consent.VerifierKey, error) {
-			return []consent.VerifierKey{a.Officer, a.Supervisor}, nil
-		})
-		return entry{created: a.Created, signers: []signer{{a.Officer, RoleOfficer}, {a.Supervisor, RoleSupervisor}}, asks: true}, err
+		r, err := request.Open(msg)
+		if err == nil {
+			err = r.CheckText()
+		}
+		if err != nil {
+			return entry{}, err
+		}
+		return entry{created: r.Created, signers: []signer{{r.Officer, RoleOfficer}, {r.Supervisor, RoleSupervisor}}, asks: &r}, nil
 	case "supersede":
 		s, err := OpenSupersede(msg)
 		return entry{created: s.Created, signers: []signer{{s.Officer, RoleOfficer}, {s.Supervisor, RoleSupervisor}},
@@ -512,8 +536,9 @@ func (l *Log) apply(index int64, e entry) {
 	switch {
 	case e.officer != nil:
 		l.officers.apply(index, e.officer)
-	case e.asks:
+	case e.asks != nil:
 		l.requests[index] = StateOpen
+		l.asked = append(l.asked, Asked{index, e.asks})
 	case len(e.open) > 0:
 		i, _ := l.Request(e.open[0])
 		l.requests[i] = e.state

@@ -158,6 +158,18 @@ func (l *Log) Contradiction(note []byte) (Misconduct, error) {
 	return m, m.Verify(l.agency)
 }
 
+// Contradicting proves that two checkpoints of one size with two roots contradict each other.
+func Contradicting(a charter.Agency, one, other []byte) (Misconduct, error) {
+	one, _ = plain(one)
+	other, _ = plain(other)
+	cp, err := ParseCheckpoint(other, a)
+	if err != nil {
+		return Misconduct{}, err
+	}
+	m := Misconduct{Agency: a.ID(), One: string(one), Other: string(other), Roots: &TwoRoots{Root: cp.Root, Proof: []tlog.Hash{}}}
+	return m, m.Verify(a)
+}
+
 // against begins a proof of the log's own checkpoint and another, smaller one first.
 func (l *Log) against(note []byte) (m Misconduct, own Checkpoint, err error) {
 	mine, _ := plain(l.checkpoint)

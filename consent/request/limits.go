@@ -37,6 +37,11 @@ func (r Request) CheckCharter(c *charter.Charter, a charter.Agency) error {
 			return consent.Refuse(ReplyNotPublic, "reply", "%s is not public, and the mesh is not declared LAN-only", text)
 		}
 	}
+	return r.CheckText()
+}
+
+// CheckText refuses a request whose plain-language text no charter allows.
+func (r Request) CheckText() error {
 	if found := lint(r.Text); len(found) > 0 {
 		return consent.Refuse(found[0].class, "text", "%s", found[0].reason)
 	}
@@ -148,7 +153,7 @@ func Timeless(class consent.Class) bool {
 		consent.UnknownAgency, consent.WrongPrevious, consent.Frozen,
 		// By how far it is with the docket.
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest,
-		consent.BadCheckpoint, consent.Fork, consent.Behind:
+		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed, consent.Suspended:
 		return false
 	}
 	return true

@@ -74,6 +74,9 @@ type Agency struct {
 	vault   *vault
 	custody *node.Custody
 
+	spreading sync.Mutex
+	spreadTo  int64 // entries before this were passed on
+
 	mu       sync.Mutex // one docket entry at a time
 	received *durable.AppendFile
 	log      []Received // newest last, at most maxReceived
@@ -157,9 +160,13 @@ func (a *Agency) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, a.peer.Stop())
 	}
+	if _, d, err := a.self(); err == nil {
+		a.spreadTo, _ = d.Head()
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.peer.Run(ctx) })
 	g.Go(func() error { return a.peer.Control(ctx, a.Commands()) })
+	g.Go(func() error { return a.witness(ctx) })
 	g.Go(func() error {
 		if _, d, err := a.self(); err == nil && d.MaySign() != nil {
 			a.peer.Log.Warn("the docket signs nothing", "why", d.MaySign(), "hint", "porchlight agency docket resume")
@@ -183,6 +190,24 @@ func (a *Agency) Run(ctx context.Context) error {
 	err = g.Wait()
 	stop()
 	return errors.Join(err, a.peer.Stop())
+}
+
+// witness asks the witnesses again for what too few have cosigned: after they were away, and when a charter names others.
+func (a *Agency) witness(ctx context.Context) error {
+	t := time.NewTicker(gatherEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			if _, d, err := a.self(); err == nil && d.Waiting() != nil {
+				if _, err := a.spread(ctx, d); err != nil && ctx.Err() == nil {
+					a.peer.Log.Warn("entries not passed on", "err", err)
+				}
+			}
+		}
+	}
 }
 
 // expire destroys what is past its deadline and drops what its home did not come back for.
@@ -336,45 +361,75 @@ func (a *Agency) publish(ctx context.Context, e Entry) (Published, error) {
 	if a.peer.Host() == nil {
 		return Published{}, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`")
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	// What stands in the docket already, and perhaps got no further, is spread again.
-	index, stands := d.Find(note)
-	if out.Index = index; !stands {
-		if out.Request != "" {
-			if err := a.history(d, out.Request, asked); err != nil {
-				return Published{}, err
-			}
-		}
-		if out.Index, err = d.Append(note, a.key, a.peer.Now()); err != nil {
-			return Published{}, err
-		}
+	var stands bool
+	if out.Index, stands, err = a.enter(d, note, out.Request, asked); err != nil {
+		return Published{}, err
 	}
 	out.Size = d.Size()
 	out.Peers = len(a.peer.Host().Peers())
-	if err := a.peer.PublishEntry(ctx, d, out.Index); err != nil {
+	if out.Cosigned, err = a.spread(ctx, d); err != nil {
 		return Published{}, fmt.Errorf("entry %d stands in the docket, and could not be spread at once: %w", out.Index, err)
+	}
+	if _, out.Quorum = d.Witnesses(); d.Waiting() != nil {
+		out.Waits = true
+		return out, nil
+	}
+	if stands {
+		// It perhaps got no further the first time.
+		if err := a.peer.PublishEntry(ctx, d, out.Index); err != nil {
+			return Published{}, fmt.Errorf("entry %d stands in the docket, and could not be spread again: %w", out.Index, err)
+		}
 	}
 	return out, nil
 }
 
-// history refuses a request that no peer would show, for what the docket asks already: an entry of
-// it stays there.
-func (a *Agency) history(d *node.Docket, id consent.RequestID, r request.Request) error {
-	var earlier []request.Seen
-	for i := range d.Size() {
-		note, err := d.Read(i)
+// enter puts a note into the docket, if it does not stand there already. A request that no peer would show, for what the docket
+// asks already, is refused: an entry of it stays there.
+func (a *Agency) enter(d *node.Docket, note []byte, id consent.RequestID, r request.Request) (index int64, stands bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if index, stands = d.Find(note); stands {
+		return index, true, nil
+	}
+	if id != "" {
+		earlier, err := a.peer.Asked(a.agency)
+		if err == nil {
+			err = request.CheckHistory(earlier, request.Seen{ID: id, Request: r}, a.peer.Charter().Limits)
+		}
 		if err != nil {
-			return err
-		}
-		if kind, err := consent.Peek(note); err != nil || kind != request.Kind || d.Refused(i) != "" {
-			continue
-		}
-		if e, err := request.Open(note); err == nil {
-			earlier = append(earlier, request.Seen{ID: request.IDOf(note), Request: e})
+			return 0, false, err
 		}
 	}
-	return request.CheckHistory(earlier, request.Seen{ID: id, Request: r}, a.peer.Charter().Limits)
+	index, err = d.Append(note, a.key, a.peer.Now())
+	return index, false, err
+}
+
+// gatherFor is how long witnesses are waited for, and gatherEvery how often they are asked again.
+const (
+	gatherFor   = 20 * time.Second
+	gatherEvery = 20 * time.Second
+)
+
+// spread has the docket's newest checkpoint cosigned, and then passes on the entries that were not yet. cosigned is how many witnesses
+// have; where they are too few, the entries wait until some are back.
+func (a *Agency) spread(ctx context.Context, d *node.Docket) (cosigned int, err error) {
+	a.spreading.Lock()
+	defer a.spreading.Unlock()
+	asking, cancel := context.WithTimeout(ctx, gatherFor)
+	defer cancel()
+	cosigned, missing := a.peer.Gather(asking, d)
+	if missing != nil {
+		a.peer.Log.Info("not every witness has cosigned", "err", missing)
+	}
+	if d.Waiting() != nil {
+		return cosigned, nil
+	}
+	for size := d.Size(); a.spreadTo < size; a.spreadTo++ {
+		if err := a.peer.PublishEntry(ctx, d, a.spreadTo); err != nil && ctx.Err() == nil && a.spreadTo == size-1 {
+			return cosigned, err
+		}
+	}
+	return cosigned, ctx.Err()
 }
 
 func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error) {

@@ -521,11 +521,11 @@ func TestHistoryIsCheckedBeforeTheDocket(t *testing.T) {
 	dk := d.agency.peer.Docket(d.agency.agency)
 	again := d.ask
 	again.Created = consent.At(d.now.Add(time.Second))
-	ok(t, d.agency.history(dk, "x", again))
-	_, err := dk.Append(d.sign(again, d.officer, d.supervisor), d.agency.key, d.now)
+	_, _, err := d.agency.enter(dk, d.sign(again, d.officer, d.supervisor), "x", again)
 	ok(t, err)
 	again.Created = consent.At(d.now.Add(2 * time.Second))
-	wants(t, d.agency.history(dk, "y", again), "post 3 of this case")
+	_, _, err = d.agency.enter(dk, d.sign(again, d.officer, d.supervisor), "y", again)
+	wants(t, err, "post 3 of this case")
 }
 
 // Strangers cannot keep a request's last place with answers that never come.

@@ -49,6 +49,11 @@ type Published struct {
 	Size    int64             `json:"size"`
 	Request consent.RequestID `json:"request,omitempty"`
 	Peers   int               `json:"peers"` // connected peers it went to
+	// Witnesses: how many have cosigned the docket with this entry, and how many have to before anybody is shown it. Waits says
+	// that they are too few; the node goes on asking them.
+	Cosigned int  `json:"cosigned"`
+	Quorum   int  `json:"quorum"`
+	Waits    bool `json:"waits"`
 }
 
 // DocketEntry is one line of "agency.docket".

@@ -13,7 +13,9 @@
 // cameras, what the agency signed and was signed for, the custody logs and the settings. Dockets can
 // be fetched again, but what a node saw of them is its evidence against an agency that rewrites its
 // own. Not in it, by design: recordings, clips and sealed releases, and every release key, on either
-// side. An agency destroys a release key at its deadline, and a copy of it in a drawer would undo that.
+// side. An agency destroys a release key at its deadline, and a copy of it in a drawer would undo that. Nor is a witness's
+// key: one that forgot what it cosigned last could be led to cosign another history. A restored witness makes a new key, which
+// the charter has to name.
 //
 // Whoever has the file and what opens it can be the node.
 //
@@ -108,7 +110,7 @@ func contents() []string {
 		"answers/*/answer.json", "answers/*/answer.json.old", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest",
 		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json",
 		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note",
-		"dockets/*/checkpoint", "dockets/*/entries", "dockets/*/fork", "charter/*.note",
+		"dockets/*/cosigned", "dockets/*/checkpoint", "dockets/*/entries", "dockets/*/texts", "dockets/*/misconduct", "dockets/*/objections", "charter/*.note",
 		"keys/reception/*.key", "keys/*.key", "ledger", "custody", "received",
 		"agency.card", "cameras.json", "peers.json", "config.toml", "role",
 	}
@@ -119,6 +121,9 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9._/-]{1,255}$`)
 // belongs says whether a backup may hold a file of that name.
 func belongs(name string) bool {
 	if !plain.MatchString(name) || !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return false
+	}
+	if name == "keys/witness.key" {
 		return false
 	}
 	for _, pattern := range contents() {
@@ -180,6 +185,9 @@ func collect(dir string, now time.Time) (m Manifest, err error) {
 			return m, err
 		}
 		for _, name := range names {
+			if !belongs(name) {
+				continue
+			}
 			f, err := look(dir, name)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // removed by the node since it was listed

@@ -1,0 +1,235 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
+)
+
+// Papers are public documents about a docket that are no entries of it: a proof of its agency's misconduct, and objections to its
+// requests. They spread on the topic, and by catch-up as one log without an order, [papersLog], that is fetched whole where
+// its hash differs.
+
+// papersLog is the name under which papers are compared.
+const papersLog = "papers"
+
+// maxObjections bounds the objections to the requests of one docket: what is over is not kept.
+const maxObjections = 2000
+
+// isPaper tells papers from the other messages on the topic by their first line.
+func isPaper(msg []byte) bool {
+	return docket.IsMisconduct(msg) || bytes.HasPrefix(msg, []byte("porchlight/"+request.ObjectionKind+"/"))
+}
+
+// AdmitPaper verifies a paper and keeps it.
+func (p *Peer) AdmitPaper(msg []byte) error {
+	if docket.IsMisconduct(msg) {
+		return p.admitMisconduct(msg)
+	}
+	o, err := request.OpenObjection(msg)
+	if err != nil {
+		return err
+	}
+	c, d := p.Charter(), p.Docket(o.Agency)
+	if c == nil || d == nil {
+		return fmt.Errorf("%w: docket %s: %w", errHere, o.Agency, errNotAdmitted)
+	}
+	if _, err := o.CheckAuthor(c); err != nil {
+		return fmt.Errorf("%w: %w", errHere, err)
+	}
+	if o.Created.After(p.Now().Add(request.ClockSkew)) {
+		return consent.Refuse(consent.NotYetValid, "created", "the objection is dated %s, in the future", o.Created)
+	}
+	return d.object(o, msg)
+}
+
+func (p *Peer) admitMisconduct(msg []byte) error {
+	m, err := docket.ParseMisconduct(msg)
+	if err != nil {
+		return err
+	}
+	d := p.Docket(m.Agency)
+	if d == nil {
+		return fmt.Errorf("%w: docket %s: %w", errHere, m.Agency, errNotAdmitted)
+	}
+	if d.Forked() {
+		return errKnown
+	}
+	d.mu.Lock()
+	err = m.Verify(d.agency)
+	if err == nil {
+		d.proof = bytes.Clone(msg)
+		err = d.keepProof()
+	}
+	d.mu.Unlock()
+	if err == nil {
+		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.agency.Name)
+		p.arrived()
+	}
+	return err
+}
+
+// accuse spreads the proof that a docket has come to, if it has. What this node was doing when it found out fails with err.
+func (p *Peer) accuse(d *Docket, err error) error {
+	if !errors.Is(err, errForked) {
+		return err
+	}
+	d.mu.Lock()
+	proof := d.proof
+	fresh := !d.accused
+	d.accused = true
+	d.mu.Unlock()
+	if fresh && proof != nil {
+		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.agency.Name)
+		p.arrived()
+		if p.topic != nil {
+			// Not from here: a check of the topic may be what found out.
+			p.soon(func(ctx context.Context) {
+				if err := p.topic.Publish(ctx, proof); err != nil {
+					p.Log.Debug("proof of misconduct not published", "err", err)
+				}
+			})
+		}
+	}
+	return err
+}
+
+// object keeps an objection: one of an author to a request.
+func (d *Docket) object(o request.Objection, msg []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.usable(); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+	}
+	if _, state := d.log.Request(o.Request); state == "" {
+		return fmt.Errorf("%w: %w", errHere, consent.Refuse(consent.UnknownRequest, "request", "the docket holds no request %.16s…", string(o.Request)))
+	}
+	total := 0
+	for _, notes := range d.objections {
+		total += len(notes)
+	}
+	for _, have := range d.objections[o.Request] {
+		if h, err := request.OpenObjection([]byte(have)); err == nil && h.By.Same(o.By) {
+			return errKnown
+		}
+	}
+	if total >= maxObjections {
+		return fmt.Errorf("%w: %d objections to the requests of %s are kept already", errHere, total, d.agency.Name)
+	}
+	f, err := d.disk.OpenAppend(d.path("objections"), 0o600)
+	if err == nil {
+		err = errors.Join(f.Append(durable.AppendRecord(nil, msg)), f.Close())
+	}
+	if err = errors.Join(err, d.readPapers()); err != nil {
+		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+	}
+	return nil
+}
+
+// readPapers reads what is kept beside the docket. The caller holds d.mu or is alone.
+func (d *Docket) readPapers() error {
+	proof, err := os.ReadFile(d.path("misconduct"))
+	switch {
+	case err == nil:
+		d.proof, d.unsaved = proof, false
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	d.objections = map[consent.RequestID][]string{}
+	_, err = d.disk.ReadRecords(d.path("objections"), func(b []byte) error {
+		o, err := request.OpenObjection(b)
+		if err != nil {
+			return err
+		}
+		d.objections[o.Request] = append(d.objections[o.Request], string(b))
+		return nil
+	})
+	var damaged *durable.DamagedError
+	if errors.As(err, &damaged) {
+		// Others have them too: they are fetched again.
+		d.objections = map[consent.RequestID][]string{}
+		return d.disk.Remove(d.path("objections"))
+	}
+	return err
+}
+
+// An Objection is one as this node shows it.
+type Objection struct {
+	By      string       `json:"by"` // the author's name in the charter
+	Reason  string       `json:"reason"`
+	Created consent.Time `json:"created"`
+	Note    string       `json:"note"`
+}
+
+// Objections are those to a request, oldest first.
+func (p *Peer) Objections(r Request) []Objection {
+	d, c := p.Docket(r.Agency), p.Charter()
+	if d == nil || c == nil {
+		return nil
+	}
+	d.mu.Lock()
+	notes := slices.Clone(d.objections[r.ID])
+	d.mu.Unlock()
+	out := []Objection{}
+	for _, n := range notes {
+		o, err := request.OpenObjection([]byte(n))
+		if err != nil {
+			continue
+		}
+		name, err := o.CheckAuthor(c)
+		if err != nil {
+			name = o.By.Name() + " (was named by an earlier charter)"
+		}
+		out = append(out, Objection{name, o.Reason, o.Created, n})
+	}
+	slices.SortFunc(out, func(a, b Objection) int {
+		return cmp.Or(a.Created.Compare(b.Created.Time), strings.Compare(a.Note, b.Note))
+	})
+	return out
+}
+
+// papers are all that this node keeps, in an order that is the same for everybody who has the same.
+func (p *Peer) papers() (all [][]byte) {
+	p.mu.Lock()
+	dockets := slices.Collect(maps.Values(p.dockets))
+	p.mu.Unlock()
+	for _, d := range dockets {
+		d.mu.Lock()
+		if d.proof != nil {
+			all = append(all, d.proof)
+		}
+		for _, notes := range d.objections {
+			for _, n := range notes {
+				all = append(all, []byte(n))
+			}
+		}
+		d.mu.Unlock()
+	}
+	slices.SortFunc(all, bytes.Compare)
+	return all
+}
+
+func papersHead(all [][]byte) p2psync.Head {
+	var sum strings.Builder
+	for _, m := range all {
+		// Of misconduct one proof is as good as another; two peers that have two need not exchange them.
+		if m2, err := docket.ParseMisconduct(m); err == nil {
+			m = []byte(m2.Agency)
+		}
+		sum.WriteString(consent.HashText(m))
+	}
+	return p2psync.Head{Log: papersLog, Size: int64(len(all)), Note: []byte(consent.HashText([]byte(sum.String())))}
+}

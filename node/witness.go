@@ -1,0 +1,223 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/p2p/ask"
+)
+
+// A steward or an observer that has a witness's key (keys/witness.key) cosigns the checkpoints of the dockets whose charter names it.
+// What it cosigned last of each is in witness/ID.json, on the disk before the cosignature leaves. An agency asks over
+// [WitnessProtocol]: the question is docket.Add, the answer a status line as C2SP tlog-witness has it for HTTP, and a body:
+//
+//	200  a cosignature line
+//	409  the size that the witness cosigned last, where the question starts from another
+//	403  why: this is no witness of the charter, or of the docket
+//	422  why: the checkpoint does not follow from the one cosigned last
+//	500  the witness cannot do it now
+
+// WitnessProtocol is the libp2p protocol id.
+const WitnessProtocol = "/porchlight/witness/1"
+
+// MakeWitness gives a steward's or an observer's folder a witness's key, if it has none, and returns the public half for the
+// charter's signers.
+func MakeWitness(dir, name string) (consent.VerifierKey, error) {
+	state, err := OpenState(dir)
+	if err != nil {
+		return "", err
+	}
+	defer state.Close()
+	if r := state.Role(); r != Steward && r != Observe {
+		return "", fmt.Errorf("%s holds a node of role %s; a witness is a steward or an observer", dir, r)
+	}
+	path := state.Path("keys", "witness.key")
+	k, err := ReadKey(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if k, err = consent.GenerateKey(rand.Reader, name); err != nil {
+			return "", WithHint(err, "a name is made of plain ASCII letters, digits and signs without '+'")
+		}
+		err = state.Disk().WriteFile(path, []byte(k.Encode()+"\n"), 0o600)
+	}
+	return k.Verifier(), err
+}
+
+type witness struct {
+	key consent.Key
+	mu  sync.Mutex // one cosignature at a time
+}
+
+// startWitness begins to answer, where this node has a key for it.
+func (p *Peer) startWitness() error {
+	k, err := ReadKey(p.State.Path("keys", "witness.key"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := p.State.Disk().MkdirAll(p.State.Path("witness"), 0o700); err != nil {
+		return err
+	}
+	if err := p.State.Settle(p.State.Path("witness")); err != nil {
+		return err
+	}
+	p.witness = &witness{key: k}
+	p.stopWitness = ask.Serve(p.host, WitnessProtocol, p.cosign)
+	return nil
+}
+
+func say(status int, body string) []byte { return []byte(strconv.Itoa(status) + "\n" + body) }
+
+// cosign answers one question. Only a question that no honest agency asks is an error.
+func (p *Peer) cosign(_ string, question []byte) ([]byte, error) {
+	q, err := docket.ParseAdd(question)
+	if err != nil {
+		return nil, err
+	}
+	d := p.docketOf(q.Checkpoint)
+	if d == nil {
+		return say(403, "the charter that this witness has admits no such docket\n"), nil
+	}
+	witnesses, _ := d.Witnesses()
+	if !isWitness(witnesses, p.witness.key.Verifier()) {
+		return say(403, "the charter that this witness has does not name it\n"), nil
+	}
+	if d.Forked() {
+		return say(403, "the agency signed two versions of its docket\n"), nil
+	}
+	// What this node itself follows is held against the checkpoint too.
+	if err := p.accuse(d, d.CompareNote(q.Checkpoint)); err != nil {
+		return say(422, err.Error()+"\n"), nil
+	}
+	p.witness.mu.Lock()
+	defer p.witness.mu.Unlock()
+	var last docket.Witness
+	path := p.State.Path("witness", string(d.ID())+".json")
+	if err := ReadJSON(path, &last); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		p.Log.Error("what was cosigned last is not known, and nothing more is cosigned", "agency", d.agency.Name, "err", err)
+		return say(500, "this witness cannot read what it cosigned last\n"), nil
+	}
+	next, err := last.Admit(q, d.agency)
+	switch consent.ClassOf(err) {
+	case "":
+	case consent.Behind:
+		return say(409, strconv.FormatInt(last.Size, 10)+"\n"), nil
+	case consent.Fork:
+		if m, merr := docket.Contradicting(d.agency, []byte(last.Note), q.Checkpoint); merr == nil {
+			d.mu.Lock()
+			err = d.suspend(m)
+			d.mu.Unlock()
+			p.accuse(d, err)
+		}
+		fallthrough
+	default:
+		p.Log.Warn("checkpoint not cosigned", "agency", d.agency.Name, "err", err)
+		return say(422, err.Error()+"\n"), nil
+	}
+	if next != last {
+		if err := WriteJSON(p.State.Disk(), path, next); err != nil {
+			p.Log.Error("nothing is cosigned: the disk does not take what would be", "err", err)
+			return say(500, "this witness has no room\n"), nil
+		}
+	}
+	line, err := docket.Cosign(q.Checkpoint, p.witness.key, p.Now())
+	return say(200, string(line)), err
+}
+
+func isWitness(all []charter.Witness, k consent.VerifierKey) bool {
+	for _, w := range all {
+		if w.Key == k {
+			return true
+		}
+	}
+	return false
+}
+
+// docketOf is the docket that a checkpoint names in its first line.
+func (p *Peer) docketOf(checkpoint []byte) *Docket {
+	origin, _, _ := bytes.Cut(checkpoint, []byte("\n"))
+	id, ok := strings.CutPrefix(string(origin), docket.Origin(""))
+	if !ok {
+		return nil
+	}
+	return p.Docket(consent.AgencyID(id))
+}
+
+// Gather asks all connected witnesses to cosign the newest checkpoint of this node's own docket, and keeps it with what they gave. It
+// says how many of them have cosigned it by then, and what kept the others from it.
+func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
+	checkpoint := d.Waiting()
+	witnesses, quorum := d.Witnesses()
+	if checkpoint == nil || p.host == nil {
+		return quorum, nil
+	}
+	var mu sync.Mutex
+	var g sync.WaitGroup
+	note := bytes.Clone(checkpoint)
+	for _, id := range ask.Speaks(p.host, WitnessProtocol) {
+		g.Go(func() {
+			line, err := p.askWitness(ctx, d, id, checkpoint)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = errors.Join(errs, err)
+				return
+			}
+			// A witness that the charter does not name, or one that answers twice, adds nothing.
+			if c, err := docket.OpenCosigned(append(bytes.Clone(note), line...), d.agency, witnesses); err != nil {
+				errs = errors.Join(errs, fmt.Errorf("%s: %w", id, err))
+			} else {
+				note, by = c.Note, len(c.By)
+			}
+		})
+	}
+	g.Wait()
+	if by < quorum {
+		return by, errs
+	}
+	return by, errors.Join(errs, d.Cosigned(note))
+}
+
+// askWitness asks once, and once more from where the witness is.
+func (p *Peer) askWitness(ctx context.Context, d *Docket, id string, checkpoint []byte) ([]byte, error) {
+	d.mu.Lock()
+	old := d.cosignedBy[id]
+	d.mu.Unlock()
+	for range 2 {
+		q, err := d.Ask(old, checkpoint)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := ask.Question(ctx, p.host, id, WitnessProtocol, q.Encode())
+		if err != nil {
+			return nil, err
+		}
+		status, body, _ := strings.Cut(string(answer), "\n")
+		switch status {
+		case "200":
+			cp, err := docket.ParseCheckpoint(checkpoint, d.agency)
+			d.mu.Lock()
+			d.cosignedBy[id] = cp.Size
+			d.mu.Unlock()
+			return []byte(body), err
+		case "409":
+			if old, err = strconv.ParseInt(strings.TrimSpace(body), 10, 64); err != nil || old < 0 {
+				return nil, fmt.Errorf("witness %s says that it cosigned %.20q entries", id, body)
+			}
+		default:
+			return nil, fmt.Errorf("witness %s: %.200s", id, strings.TrimSpace(body))
+		}
+	}
+	return nil, fmt.Errorf("witness %s does not know what it cosigned last", id)
+}
