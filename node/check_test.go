@@ -56,7 +56,8 @@ func newPolice(t *testing.T) *police {
 		Signers: []charter.Signer{{Name: "Ana", Key: p.ana.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{p.self},
 		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, p.ana))))
 	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, 0))
-	p.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Ruiz", Key: p.officer.Verifier(), Created: now, By: p.sergeant.Verifier()}, p.sergeant)))
+	p.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Ruiz", Key: p.officer.Verifier(),
+		Expires: consent.At(now.AddDate(1, 0, 0)), Created: now, By: p.sergeant.Verifier()}, p.sergeant)))
 	return p
 }
 

@@ -189,7 +189,8 @@ func TestFaults(t *testing.T) {
 	fork.docket, fork.self = p.docket, p.self
 	fork.log = must(docket.Open(p.self, charter.Quotas{}, &fork.notes, 0))
 	fork.notes = nil
-	fork.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Other", Key: fork.officer.Verifier(), Created: consent.At(time.Now()), By: p.sergeant.Verifier()}, p.sergeant)))
+	fork.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Other", Key: fork.officer.Verifier(),
+		Expires: consent.At(time.Now().AddDate(0, 3, 0)), Created: consent.At(time.Now()), By: p.sergeant.Verifier()}, p.sergeant)))
 	contrary := fork.log.Checkpoint()
 	table("a docket of two versions", begun, func(h *place) {
 		h.r.Begin()

@@ -76,7 +76,7 @@ func build(t *testing.T, p plan) *village {
 	v.write("town.geojson", []byte(`{"type":"Polygon","coordinates":[[[-40.05,43.97],[-39.95,43.97],[-39.95,44.05],[-40.05,44.05],[-40.05,43.97]]]}`))
 
 	for _, name := range []string{"ana", "ruiz", "stone"} {
-		v.run("key", "new", "--name", name, "--out", name+".key")
+		v.run("key", "new", "--no-passphrase", "--name", name, "--out", name+".key")
 	}
 	v.run("charter", "new", "--dir", "charter", "--mesh", "Elm Street", "--signer", "ana.key", "--lan-only")
 	// The agency comes back under the address that its request names.
@@ -114,7 +114,7 @@ func build(t *testing.T, p plan) *village {
 		v.eventually(20*time.Second, "status", "--dir", node).find(`12D3KooW.* +/ip4`)
 	}
 	v.eventually(20*time.Second, "home", "cameras", "--dir", "ana").find(fmt.Sprintf(`front-door +yes +outdoor +%d `, hours))
-	v.run("agency", "officer", "enrol", "--name", "ruiz", "--key", "ruiz.pub", "--role", "officer", "--expires", "2099-12-31", "--by", "stone.key", "--out", "enrol.note")
+	v.run("agency", "officer", "enrol", "--name", "ruiz", "--key", "ruiz.pub", "--role", "officer", "--by", "stone.key", "--out", "enrol.note")
 	v.run("agency", "publish", "--dir", "agency", "enrol.note")
 	const minute = "2006-01-02 15:04"
 	v.run("agency", "request", "draft", "--dir", "agency", "--out", "request.note", "--case", "26-1187", "--offence", "220", "--basis", "exigent",

@@ -78,7 +78,7 @@ func at(minutes int) consent.Time {
 }
 
 func enrol(who consent.Key, role Role, by consent.Key, minute int) Officer {
-	return Officer{Action: Enrol, Role: role, Name: who.Name(), Key: who.Verifier(), Created: at(minute), By: by.Verifier()}
+	return Officer{Action: Enrol, Role: role, Name: who.Name(), Key: who.Verifier(), Expires: at(minute + 90*24*60), Created: at(minute), By: by.Verifier()}
 }
 
 func revoke(who consent.Key, role Role, by consent.Key, minute int) Officer {
@@ -262,6 +262,7 @@ func TestBodiesThatNoDocketHolds(t *testing.T) {
 		edit(func(o *Officer) { o.Name = "" }), edit(func(o *Officer) { o.Name = "a\nb" }), edit(func(o *Officer) { o.Key = "" }),
 		edit(func(o *Officer) { o.By = "x" }), edit(func(o *Officer) { o.Created = consent.Time{} }),
 		edit(func(o *Officer) { o.Expires = o.Created }), edit(func(o *Officer) { o.Action, o.Expires = Revoke, at(9) }),
+		edit(func(o *Officer) { o.Expires = consent.Time{} }), edit(func(o *Officer) { o.Expires = at(366*24*60 + 1) }),
 		edit(func(o *Officer) { o.By = o.Key }), edit(func(o *Officer) { o.Reason = strings.Repeat("x", 501) }),
 		Supersede{id, id, "r", at(0), kim.Verifier(), moss.Verifier()}, Supersede{id, "x", "r", at(0), kim.Verifier(), moss.Verifier()},
 		Supersede{id, asks.IDOf(nil), "", at(0), kim.Verifier(), moss.Verifier()},
@@ -272,8 +273,10 @@ func TestBodiesThatNoDocketHolds(t *testing.T) {
 			t.Errorf("%d: %+v passes", i, b)
 		}
 	}
-	if good.Check() != nil {
-		t.Error(good.Check())
+	for _, o := range []Officer{good, edit(func(o *Officer) { o.Expires = at(366 * 24 * 60) }), revoke(kim, RoleOfficer, moss, 0)} {
+		if o.Check() != nil {
+			t.Error(o.Check())
+		}
 	}
 }
 

@@ -27,7 +27,8 @@
 //
 // Entries are documents (package consent). What each needs:
 //
-//	officer     enrols or revokes the key of an officer or supervisor; signed by "by", a supervisor
+//	officer     enrols or revokes the key of an officer or supervisor; signed by "by", a supervisor.
+//	            An enrolment "expires", at most [MaxEnrolment] after it was created; a revocation never does
 //	request     signed by its "officer", then its "supervisor"; sound in itself, its text included (package request)
 //	supersede   ends a request that another replaces; signed by "officer", then "supervisor"
 //	resolve     ends a request; signed by "officer"
@@ -69,6 +70,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -93,13 +95,18 @@ const (
 	RoleSupervisor Role = "supervisor"
 )
 
+// MaxEnrolment is the longest that an enrolment counts after it was created: a year, one of 366 days
+// included. A key that was lost, or stayed behind on a machine of somebody who left, is then worth nothing
+// even where nobody revoked it.
+const MaxEnrolment = 366 * 24 * time.Hour
+
 // Officer enrols or revokes a key.
 type Officer struct {
 	Action  Action              `json:"action"`
 	Role    Role                `json:"role"`
 	Name    string              `json:"name"` // of the person, as the public may know it
 	Key     consent.VerifierKey `json:"key"`
-	Expires consent.Time        `json:"expires,omitzero"` // of an enrolment; absent: until revoked
+	Expires consent.Time        `json:"expires,omitzero"` // of an enrolment; absent in a revocation
 	Reason  string              `json:"reason,omitempty"`
 	Created consent.Time        `json:"created"`
 	By      consent.VerifierKey `json:"by"` // the supervisor who signs this
@@ -125,8 +132,11 @@ func (o Officer) Check() error {
 	if err := checkKeys(o.Created, o.Key, o.By); err != nil {
 		return err
 	}
-	if !o.Expires.IsZero() && (o.Action == Revoke || !o.Expires.After(o.Created.Time)) {
-		return consent.Refuse(consent.BadValue, "expires", "an enrolment may expire, after it was created; a revocation never does")
+	if o.Action == Revoke && !o.Expires.IsZero() {
+		return consent.Refuse(consent.BadValue, "expires", "a revocation never does")
+	}
+	if o.Action == Enrol && (!o.Expires.After(o.Created.Time) || o.Expires.Sub(o.Created.Time) > MaxEnrolment) {
+		return consent.Refuse(consent.BadValue, "expires", "an enrolment expires after it was created, and at most %d days after", MaxEnrolment/(24*time.Hour))
 	}
 	if o.Action == Enrol && o.Key.Same(o.By) {
 		return consent.Refuse(consent.SameSigner, "by", "nobody enrols a key of their own")
@@ -217,7 +227,7 @@ type Enrolment struct {
 	Role    Role
 	Name    string // "" for the charter's first supervisors
 	Key     consent.VerifierKey
-	Expires consent.Time
+	Expires consent.Time // never zero but for those
 	Index   int64 // of the entry that enrols it; -1 for the charter's first supervisors
 	Revoked bool
 	by      consent.VerifierKey

@@ -258,7 +258,7 @@ func otherDocketID() consent.AgencyID {
 
 func lundRevoked() string {
 	o := enrol(lund, "Per Lund")
-	o.Action, o.Reason, o.Created = docket.Revoke, "left the service", at("2026-08-01T00:00:00Z")
+	o.Action, o.Reason, o.Created, o.Expires = docket.Revoke, "left the service", at("2026-08-01T00:00:00Z"), consent.Time{}
 	return sign(o, okafor)
 }
 

@@ -114,7 +114,8 @@ func theRequest() request.Request {
 }
 
 func enrol(k consent.Key, name string) docket.Officer {
-	return docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: name, Key: k.Verifier(), Created: at("2026-07-01T00:00:00Z"), By: okafor.Verifier()}
+	return docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: name, Key: k.Verifier(),
+		Expires: at("2027-06-30T00:00:00Z"), Created: at("2026-07-01T00:00:00Z"), By: okafor.Verifier()}
 }
 
 func theGrant() grant.Grant {

@@ -25,7 +25,7 @@ func newOfficerCommand(a *app) *cobra.Command {
 		Short: "Enrol and revoke the keys of officers and supervisors",
 		Long: `Who may sign for an agency stands in its docket. A supervisor signs an enrolment or a revocation on a
 machine of their own; the agency's node publishes it. The charter names the first supervisors.`,
-		Example: `  porchlight agency officer enrol --name "Det. Ruiz" --key ruiz.pub --role officer --expires 2027-12-31 --by kim.key --out enrol.note
+		Example: `  porchlight agency officer enrol --name "Det. Ruiz" --key ruiz.pub --role officer --by kim.key --out enrol.note
   porchlight agency publish enrol.note`,
 	})
 	cmd.AddCommand(newEnrolCommand(a), newRevokeCommand(a))
@@ -37,21 +37,28 @@ type officerFlags struct {
 	name, key, role, expires, reason, by, out string
 }
 
+// How long an enrolment lasts, in days.
+const (
+	enrolDays    = 90 // where nobody says
+	maxEnrolDays = int(docket.MaxEnrolment / (24 * time.Hour))
+)
+
 func newEnrolCommand(a *app) *cobra.Command {
 	var o officerFlags
 	cmd := &cobra.Command{
-		Use:   "enrol --name NAME --key KEY --role ROLE --expires DATE --by KEYFILE --out FILE",
+		Use:   "enrol --name NAME --key KEY --role ROLE --by KEYFILE --out FILE",
 		Short: "Sign a key's enrolment, for the node to publish",
-		Long: `Writes and signs an enrolment. It needs no node and no network. The key counts from the docket entry
-after its enrolment, until it expires or is revoked.`,
+		Long: fmt.Sprintf(`Writes and signs an enrolment. It needs no node and no network. The key counts from the docket entry
+after its enrolment, until it expires or is revoked. An enrolment ends after %d days, or on the day that
+--expires names, which is at most %d days off. A key is enrolled once: who signs for longer makes a new
+key in time and has it enrolled beside the old one.`, enrolDays, maxEnrolDays),
 		Example: `  porchlight agency officer enrol --name "Det. Ruiz" --key ruiz.pub --role officer \
-    --expires 2027-12-31 --by kim.key --out enrol.note`,
+    --by kim.key --out enrol.note`,
 		Args: cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(context.Context) error { return a.officer(docket.Enrol, o) })),
 	}
 	o.flags(cmd)
-	cmd.Flags().StringVar(&o.expires, "expires", "", "`date` the enrolment ends")
-	cli.MustFlags(cmd, "expires")
+	cmd.Flags().StringVar(&o.expires, "expires", "", fmt.Sprintf("`date` the enrolment ends, at most %d days off (default: in %d days)", maxEnrolDays, enrolDays))
 	return cmd
 }
 
@@ -106,16 +113,16 @@ func (a *app) officer(action docket.Action, o officerFlags) error {
 		return cli.Usage("", "--role %q: must be officer or supervisor", o.role)
 	}
 	body := docket.Officer{Action: action, Role: docket.Role(o.role), Name: o.name, Key: key, Reason: o.reason, Created: consent.At(a.Now()), By: by.Verifier()}
-	if !expires.IsZero() {
+	if action == docket.Enrol {
+		if expires.IsZero() {
+			expires = a.Now().AddDate(0, 0, enrolDays)
+		}
 		body.Expires = consent.At(expires)
 	}
 	return a.signTo(o.out, body, by, "porchlight agency publish "+o.out, func(w io.Writer) error {
-		until := "until it is revoked"
-		if !expires.IsZero() {
+		until := ""
+		if action == docket.Enrol {
 			until = "until " + ui.When(expires, a.Now())
-		}
-		if action == docket.Revoke {
-			until = ""
 		}
 		return ui.Facts(w, string(action), fmt.Sprintf("%s as %s", o.name, o.role), "key", string(key), "counts", until, "signed by", by.Name())
 	})

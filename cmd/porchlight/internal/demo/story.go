@@ -69,7 +69,7 @@ func (s *story) found(ctx context.Context) error {
 		return err
 	}
 	for _, who := range []string{"signer", "officer", "supervisor"} {
-		if err := s.do(ctx, nil, "key", "new", "--name", map[string]string{"signer": "Ana.Silva", "officer": "Det.Ruiz", "supervisor": "Sgt.Stone"}[who], "--out", who+".key"); err != nil {
+		if err := s.do(ctx, nil, "key", "new", "--no-passphrase", "--name", map[string]string{"signer": "Ana.Silva", "officer": "Det.Ruiz", "supervisor": "Sgt.Stone"}[who], "--out", who+".key"); err != nil {
 			return err
 		}
 	}
@@ -211,12 +211,11 @@ func (s *story) setListen(name string) error {
 
 // ask enrols an officer in the docket and publishes a request that officer and supervisor signed.
 func (s *story) ask(ctx context.Context) (id string, err error) {
-	year := time.Now().AddDate(1, 0, 0).UTC().Format("2006-01-02")
 	for _, p := range []struct{ name, pub, role string }{{"Det. Ruiz", "officer.pub", "officer"}, {"Sgt. Stone", "supervisor.pub", "supervisor"}} {
 		if p.role == "supervisor" {
 			continue // the charter names the first supervisor
 		}
-		if err := s.do(ctx, nil, "agency", "officer", "enrol", "--name", p.name, "--key", p.pub, "--role", p.role, "--expires", year, "--by", "supervisor.key", "--out", "enrol.note"); err != nil {
+		if err := s.do(ctx, nil, "agency", "officer", "enrol", "--name", p.name, "--key", p.pub, "--role", p.role, "--by", "supervisor.key", "--out", "enrol.note"); err != nil {
 			return "", err
 		}
 		if err := s.do(ctx, nil, "agency", "publish", "--dir", "agency", "enrol.note"); err != nil {

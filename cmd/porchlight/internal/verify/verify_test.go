@@ -82,7 +82,7 @@ func TestADocketsMessageIsCheckedAgainstTheCharter(t *testing.T) {
 	}
 	dir, a := mesh(t, "Elm Street", dock)
 	enrol := docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Det. Ruiz", Key: key(t, "ruiz").Verifier(),
-		Created: consent.At(noon), By: key(t, "stone").Verifier()}
+		Expires: consent.At(noon.AddDate(0, 3, 0)), Created: consent.At(noon), By: key(t, "stone").Verifier()}
 	notes := &shelf{sign(t, enrol, key(t, "stone"))}
 	log, err := docket.Open(a, charter.Quotas{}, notes, 1)
 	if err != nil {
