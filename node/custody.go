@@ -155,7 +155,7 @@ func ParseKeyFile(path string, b []byte) (consent.Key, error) {
 	return k, nil
 }
 
-// ReadKey reads a private key's file.
+// ReadKey reads the file of one of a node's own keys, which is in the clear (see [State]).
 func ReadKey(path string) (consent.Key, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

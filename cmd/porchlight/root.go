@@ -52,6 +52,7 @@ func newRootCommand(a *cli.App) *cobra.Command {
 	f.BoolVar(&a.JSON, "json", false, "print the result as JSON")
 	f.BoolVar(&a.Verbose, "verbose", false, "log more, to standard error")
 	f.StringVar(&a.Dir, "dir", "", "`folder` of the node or charter (default ~/.porchlight/<role>)")
+	f.StringVar(&a.PhraseFile, "passphrase-file", "", "read a passphrase from the first line of this `file` instead of asking")
 	cli.Group(root)
 	root.AddCommand(homecmd.New(a), agencycmd.New(a))
 	root.AddCommand(meshcmd.New(a)...)

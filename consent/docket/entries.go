@@ -227,8 +227,8 @@ type Enrolment struct {
 	Role    Role
 	Name    string // "" for the charter's first supervisors
 	Key     consent.VerifierKey
-	Expires consent.Time // never zero but for those
-	Index   int64 // of the entry that enrols it; -1 for the charter's first supervisors
+	Expires consent.Time // zero for the charter's first supervisors
+	Index   int64        // of the entry that enrols it; -1 for the charter's first supervisors
 	Revoked bool
 	by      consent.VerifierKey
 }

@@ -112,17 +112,18 @@ func (a *app) officer(action docket.Action, o officerFlags) error {
 	if r := docket.Role(o.role); r != docket.RoleOfficer && r != docket.RoleSupervisor {
 		return cli.Usage("", "--role %q: must be officer or supervisor", o.role)
 	}
-	body := docket.Officer{Action: action, Role: docket.Role(o.role), Name: o.name, Key: key, Reason: o.reason, Created: consent.At(a.Now()), By: by.Verifier()}
+	now := consent.At(a.Now())
+	body := docket.Officer{Action: action, Role: docket.Role(o.role), Name: o.name, Key: key, Reason: o.reason, Created: now, By: by.Verifier()}
 	if action == docket.Enrol {
 		if expires.IsZero() {
-			expires = a.Now().AddDate(0, 0, enrolDays)
+			expires = now.AddDate(0, 0, enrolDays)
 		}
 		body.Expires = consent.At(expires)
 	}
 	return a.signTo(o.out, body, by, "porchlight agency publish "+o.out, func(w io.Writer) error {
 		until := ""
 		if action == docket.Enrol {
-			until = "until " + ui.When(expires, a.Now())
+			until = "until " + ui.When(expires, now.Time)
 		}
 		return ui.Facts(w, string(action), fmt.Sprintf("%s as %s", o.name, o.role), "key", string(key), "counts", until, "signed by", by.Name())
 	})

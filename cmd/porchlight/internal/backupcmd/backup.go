@@ -4,7 +4,6 @@ package backupcmd
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,11 +28,9 @@ func New(shared *cli.App) []*cobra.Command {
 	return []*cobra.Command{newBackupCommand(a), newRestoreCommand(a)}
 }
 
-const phraseFlag = "read the passphrase from the first line of this `file` instead of asking"
-
 func newBackupCommand(a *app) *cobra.Command {
 	var to []string
-	var phrase, out string
+	var out string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "backup --out FILE.age",
@@ -52,12 +49,11 @@ the two apart. Any age program opens it: age -d FILE.age | tar t`,
   porchlight backup --out home.age --to age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
   porchlight backup --dir /srv/porchlight --out /media/usb/agency.age --passphrase-file ~/phrase --force`,
 		Args: cobra.NoArgs,
-		RunE: a.Do(cli.Nothing(func(ctx context.Context) error { return a.backup(ctx, out, phrase, to, force) })),
+		RunE: a.Do(cli.Nothing(func(context.Context) error { return a.backup(out, to, force) })),
 	}
 	f := cmd.Flags()
 	f.StringVar(&out, "out", "", "`file` to write")
 	f.StringArrayVar(&to, "to", nil, "age `recipient` (age1…) to seal to instead of a passphrase; may be repeated")
-	f.StringVar(&phrase, "passphrase-file", "", phraseFlag)
 	f.BoolVar(&force, "force", false, "replace the file if it exists")
 	cli.MustFlags(cmd, "out")
 	return cmd
@@ -75,7 +71,7 @@ type saved struct {
 	Lacks []string  `json:"lacks"`
 }
 
-func (a *app) backup(ctx context.Context, out, phrase string, to []string, force bool) error {
+func (a *app) backup(out string, to []string, force bool) error {
 	dir, err := a.OnlyFolder()
 	if err != nil {
 		return err
@@ -83,7 +79,7 @@ func (a *app) backup(ctx context.Context, out, phrase string, to []string, force
 	if _, err := node.RoleOf(dir); err != nil {
 		return err
 	}
-	if len(to) > 0 && phrase != "" {
+	if len(to) > 0 && a.PhraseFile != "" {
 		return cli.Usage("", "give --to or --passphrase-file, not both")
 	}
 	if _, err := os.Lstat(out); err == nil && !force { // before anybody is asked anything
@@ -98,7 +94,7 @@ func (a *app) backup(ctx context.Context, out, phrase string, to []string, force
 		recipients = append(recipients, parsed...)
 	}
 	if len(to) == 0 {
-		words, err := a.phrase(ctx, phrase, true)
+		words, err := a.NewPhrase("Passphrase of the backup", a.PhraseFile, "give --passphrase-file or --to")
 		if err != nil {
 			return err
 		}
@@ -159,42 +155,8 @@ func lacks(role node.Role) []string {
 	return []string{}
 }
 
-// minPhrase is the fewest bytes of a new passphrase: whoever has the file can try them at leisure.
-const minPhrase = 12
-
-// phrase reads a passphrase from a file or asks for it, a new one twice.
-func (a *app) phrase(ctx context.Context, file string, fresh bool) (string, error) {
-	words := ""
-	if file != "" {
-		b, err := cli.ReadSmall(file, 4096)
-		if err != nil {
-			return "", err
-		}
-		words, _, _ = strings.Cut(string(b), "\n")
-		words = strings.TrimSuffix(words, "\r")
-	} else {
-		var err error
-		if words, err = ui.AskSecret(ctx, a.In, a.Err, "Passphrase of the backup"); err == nil && fresh {
-			var again string
-			if again, err = ui.AskSecret(ctx, a.In, a.Err, "The same again"); err == nil && again != words {
-				return "", errors.New("nothing was done: the two passphrases differ")
-			}
-		}
-		if err != nil {
-			return "", node.WithHint(fmt.Errorf("no passphrase: %w", err), "answer at a terminal, or give --passphrase-file")
-		}
-	}
-	if fresh && len(words) < minPhrase {
-		return "", node.WithHint(fmt.Errorf("the passphrase has %d characters; it takes at least %d", len(words), minPhrase), "five words drawn at random are good, or seal to a key with --to")
-	}
-	if words == "" {
-		return "", errors.New("the passphrase is empty")
-	}
-	return words, nil
-}
-
 func newRestoreCommand(a *app) *cobra.Command {
-	var identity, phrase string
+	var identity string
 	cmd := &cobra.Command{
 		Use:   "restore FILE.age --dir FOLDER",
 		Short: "Make a node of a backup",
@@ -212,10 +174,9 @@ other's way, and two dockets with one key prove misconduct.`,
   porchlight restore home.age --dir ~/.porchlight/home --identity key.txt
   porchlight restore /media/usb/agency.age --dir /srv/porchlight --passphrase-file ~/phrase`,
 		Args: cobra.ExactArgs(1),
-		RunE: a.Do(func(ctx context.Context, args []string) error { return a.restore(ctx, args[0], identity, phrase) }),
+		RunE: a.Do(func(_ context.Context, args []string) error { return a.restore(args[0], identity) }),
 	}
 	cmd.Flags().StringVar(&identity, "identity", "", "`file` with the age key that the backup is sealed to")
-	cmd.Flags().StringVar(&phrase, "passphrase-file", "", phraseFlag)
 	return cmd
 }
 
@@ -230,7 +191,7 @@ type restored struct {
 	Docket  consent.AgencyID `json:"docket_on_hold,omitempty"`
 }
 
-func (a *app) restore(ctx context.Context, file, identity, phrase string) error {
+func (a *app) restore(file, identity string) error {
 	dir := a.Dir
 	if dir == "" {
 		dir = a.Env("PORCHLIGHT_DIR")
@@ -243,7 +204,7 @@ func (a *app) restore(ctx context.Context, file, identity, phrase string) error 
 	}
 	var who []age.Identity
 	switch {
-	case identity != "" && phrase != "":
+	case identity != "" && a.PhraseFile != "":
 		return cli.Usage("", "give --identity or --passphrase-file, not both")
 	case identity != "":
 		b, err := cli.ReadSmall(identity, 1<<20)
@@ -254,7 +215,7 @@ func (a *app) restore(ctx context.Context, file, identity, phrase string) error 
 			return node.WithHint(fmt.Errorf("%s holds no age key: %w", identity, err), "`age-keygen -o key.txt` makes one; its file is what is meant")
 		}
 	default:
-		words, err := a.phrase(ctx, phrase, false)
+		words, err := a.Phrase("Passphrase of the backup")
 		if err != nil {
 			return err
 		}

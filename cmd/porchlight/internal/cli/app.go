@@ -39,11 +39,13 @@ type App struct {
 	Rand     io.Reader
 	Env      func(string) string
 
-	JSON    bool   // print results as JSON
-	Verbose bool   // log more
-	Dir     string // the folder named by --dir, "" for the default
+	JSON       bool   // print results as JSON
+	Verbose    bool   // log more
+	Dir        string // the folder named by --dir, "" for the default
+	PhraseFile string // the file named by --passphrase-file, "" to ask
 
-	started bool // a command's own work has begun, so an error is no longer one of usage
+	started bool            // a command's own work has begun, so an error is no longer one of usage
+	ctx     context.Context // that work's, for what asks at the terminal in the middle of it
 }
 
 // Exit codes.
@@ -94,7 +96,9 @@ func hintOf(err error) string {
 		return "`porchlight agency request offences` lists the codes"
 	case request.ReplyNotPublic:
 		return "name the node's public address with --reply, or found the mesh with --lan-only"
-	case consent.UnknownOfficer, consent.ExpiredOfficer:
+	case consent.ExpiredOfficer:
+		return "a key is enrolled once: make a new one with `porchlight key new`, and a supervisor enrols it"
+	case consent.UnknownOfficer:
 		return "a supervisor enrols the key first: `porchlight agency officer enrol`, then `porchlight agency publish`"
 	case consent.MissingSignature:
 		return "a request needs its officer's signature and then its supervisor's: `porchlight agency request sign`"
@@ -161,7 +165,7 @@ func exitCode(err error) int {
 // Do wraps what a command does.
 func (a *App) Do(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		a.started = true
+		a.started, a.ctx = true, cmd.Context()
 		return f(cmd.Context(), args)
 	}
 }

@@ -108,19 +108,19 @@ func (a *app) charterNew(dir, mesh, ends string, signers []string, lanOnly bool)
 	}
 	var keys []consent.Key
 	for _, s := range signers {
-		pub, err := cli.ReadPublic(s)
-		if err != nil {
-			return err
+		var pub consent.VerifierKey
+		if strings.HasSuffix(s, ".pub") || strings.Contains(s, "+") {
+			if pub, err = cli.ReadPublic(s); err != nil {
+				return err
+			}
+		} else {
+			k, err := a.ReadKey(s)
+			if err != nil {
+				return err
+			}
+			keys, pub = append(keys, k), k.Verifier()
 		}
 		c.Signers = append(c.Signers, charter.Signer{Name: pub.Name(), Key: pub})
-		if strings.HasSuffix(s, ".pub") || strings.Contains(s, "+") {
-			continue
-		}
-		k, err := a.ReadKey(s)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
 		return cli.Usage("give the .key file of at least one signer", "--signer names public keys only: nobody can sign here")
