@@ -48,7 +48,7 @@ func TestASealedKeyIsAnOrdinaryAgeFile(t *testing.T) {
 	if !Sealed(file) || Sealed(Encode(k)) || bytes.Contains(file, []byte("Ruiz")) {
 		t.Errorf("sealed:\n%s", file)
 	}
-	if got, err := Open(file, phrase); err != nil || got.Encode() != k.Encode() {
+	if got, err := Open(lightly(t, k, 10), phrase); err != nil || got.Encode() != k.Encode() {
 		t.Errorf("opened: %v, %v", got, err)
 	}
 	who, err := age.NewScryptIdentity(phrase)
