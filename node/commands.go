@@ -21,6 +21,7 @@ type Status struct {
 	Addrs    []string       `json:"addresses"`
 	Peers    []PeerStatus   `json:"peers"`
 	Requests int            `json:"requests"`
+	URL      string         `json:"url,omitempty"` // where this node serves dockets
 }
 
 // PeerStatus is one connected peer.

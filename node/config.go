@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -42,8 +43,9 @@ type Config struct {
 	Stewards []string `toml:"stewards"` // full multiaddrs with /p2p/
 	CatchUp  Duration `toml:"catch_up"` // how often dockets are compared with one peer
 
-	Home   HomeConfig   `toml:"home"`
-	Agency AgencyConfig `toml:"agency"`
+	Home    HomeConfig    `toml:"home"`
+	Agency  AgencyConfig  `toml:"agency"`
+	Observe ObserveConfig `toml:"observe"`
 }
 
 // HomeConfig is the [home] table.
@@ -61,6 +63,11 @@ type AgencyConfig struct {
 	Reply        []string `toml:"reply"`          // addresses that requests name for answers, without /p2p/
 	MaxReleaseMB int64    `toml:"max_release_mb"` // the largest sealed release accepted, MB
 	VaultMB      int64    `toml:"vault_mb"`       // the most that the vault may hold, MB
+}
+
+// ObserveConfig is the [observe] table, of observers and stewards.
+type ObserveConfig struct {
+	HTTP string `toml:"http"` // IP address and port to serve dockets on as static tiles; empty: they are not served
 }
 
 // Duration is a time.Duration written as in "90s" or "2m".
@@ -127,6 +134,14 @@ max_release_mb = 8000
 vault_mb = 200000
 `
 
+const observeTable = `
+[observe]
+# An address to serve dockets on as static tiles, for monitors and anybody's browser, as in
+# "127.0.0.1:8080" ("0.0.0.0:8080": on all addresses of this machine). What is served is public
+# and read-only. Empty: not served.
+http = ""
+`
+
 // DefaultConfig is the text of config.toml for a new node of that role.
 func DefaultConfig(role Role) string {
 	listen := `"/ip4/0.0.0.0/udp/0/quic-v1", "/ip4/0.0.0.0/tcp/0", "/ip6/::/udp/0/quic-v1", "/ip6/::/tcp/0"`
@@ -139,8 +154,21 @@ func DefaultConfig(role Role) string {
 		text += homeTable
 	case Agency:
 		text += agencyTable
+	case Steward, Observe:
+		text += observeTable
 	}
 	return text
+}
+
+// CheckHTTP refuses what is no address to serve dockets on; "" serves none.
+func CheckHTTP(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddrPort(addr); err != nil {
+		return WithHint(fmt.Errorf("%q is no IP address with a port", addr), "write it as in 127.0.0.1:8080; 0.0.0.0:8080 stands for all addresses of this machine")
+	}
+	return nil
 }
 
 // ReadConfig reads config.toml. A key that Porchlight does not know is an error that names it.
@@ -168,6 +196,9 @@ func ReadConfig(path string, role Role) (Config, error) {
 		if !class.Valid() {
 			return Config{}, WithHint(fmt.Errorf("%s: %q is no class of agency", path, class), fmt.Sprintf("the classes are %v", charter.Classes()))
 		}
+	}
+	if err := CheckHTTP(c.Observe.HTTP); err != nil {
+		return Config{}, fmt.Errorf("%s: http: %w", path, err)
 	}
 	if c.Version != 1 {
 		return Config{}, fmt.Errorf("%s: version is %d, this program reads version 1", path, c.Version)

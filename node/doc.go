@@ -50,5 +50,6 @@
 // A node's CLI talks to it over a unix socket in its folder ([ServeControl], [Client]); only the
 // user who runs the node can open it. Commands are names with a JSON object of arguments, in one
 // table ([Commands]), so that the CLI can also run those that need no network on the folder of a
-// stopped node. There is no other way in: no web port, no remote administration.
+// stopped node. There is no other way in and no remote administration. Where its owner names an address,
+// a steward or observer serves what is public for reading (package tiles).
 package node

@@ -318,6 +318,9 @@ func TestPromise12NoServer(t *testing.T) {
 	for _, role := range []node.Role{node.Home, node.Agency, node.Steward, node.Observe} {
 		text := node.DefaultConfig(role)
 		for _, line := range strings.Split(text, "\n") {
+			if line == `http = ""` { // an observer serves on no address
+				continue
+			}
 			if !strings.HasPrefix(line, "#") && (strings.Contains(line, "/dns") || strings.Contains(line, "http")) {
 				t.Errorf("the default settings of a %s name a host: %s", role, line)
 			}

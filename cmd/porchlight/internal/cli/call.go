@@ -103,8 +103,9 @@ func (a *App) CallEither(ctx context.Context, dir, command string, args, result 
 	})
 }
 
-// serve runs the node of a folder until the process is told to end.
-func (a *App) serve(ctx context.Context, dir string, role node.Role) error {
+// serve runs the node of a folder until the process is told to end. A set http is where it serves dockets,
+// whatever its settings say.
+func (a *App) serve(ctx context.Context, dir string, role node.Role, http *string) error {
 	held, err := node.RoleOf(dir)
 	if err != nil {
 		return err
@@ -121,6 +122,9 @@ func (a *App) serve(ctx context.Context, dir string, role node.Role) error {
 		return err
 	}); err != nil {
 		return err
+	}
+	if o, ok := n.(*observer.Observer); ok && http != nil {
+		o.HTTP = *http
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	announced := make(chan struct{})
@@ -147,6 +151,9 @@ func (a *App) announce(ctx context.Context, dir string) {
 			for _, addr := range s.Addrs {
 				a.Say("  address %s", addr)
 			}
+			if s.URL != "" {
+				a.Say("  dockets %s", s.URL)
+			}
 			return
 		}
 		select {
@@ -166,7 +173,7 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 		running = "yes"
 	}
 	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh,
-		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " ")); err != nil {
+		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " "), "dockets at", s.URL); err != nil {
 		return err
 	}
 	if !s.Running {

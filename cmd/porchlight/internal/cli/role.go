@@ -19,7 +19,8 @@ import (
 
 // NewRunCommand is `porchlight ROLE run`.
 func NewRunCommand(a *App, role node.Role, does string) *cobra.Command {
-	return &cobra.Command{
+	var http string
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run this node until it is stopped",
 		Long: fmt.Sprintf(`Runs the node in the foreground.
@@ -29,14 +30,28 @@ It prints the addresses it listens on and logs to standard error. Ctrl-C or SIGT
 cleanly; a power cut loses nothing that was decided.`, does),
 		Example: fmt.Sprintf("  porchlight %s run\n  porchlight %s run --dir /srv/porchlight", role, role),
 		Args:    cobra.NoArgs,
-		RunE: a.Do(Nothing(func(ctx context.Context) error {
-			dir, err := a.Folder(string(role))
-			if err != nil {
-				return err
-			}
-			return a.serve(ctx, dir, role)
-		})),
 	}
+	serves := role == node.Steward || role == node.Observe
+	if serves {
+		cmd.Flags().StringVar(&http, "http", "", "`address` to serve dockets on as static tiles, as in 127.0.0.1:8080, for this run")
+		cmd.Long += "\n\nWith --http it serves the dockets that it keeps, for browsers and for monitors of C2SP logs, to whoever\n" +
+			"can reach that address; all of it is public. Without, config.toml says whether it does, under [observe]."
+		cmd.Example += fmt.Sprintf("\n  porchlight %s run --http 127.0.0.1:8080", role)
+	}
+	cmd.RunE = a.Do(Nothing(func(ctx context.Context) error {
+		dir, err := a.Folder(string(role))
+		if err != nil {
+			return err
+		}
+		if err := node.CheckHTTP(http); err != nil {
+			return Usage(node.HintOf(err), "--http: %w", err)
+		}
+		if !serves || !cmd.Flags().Changed("http") {
+			return a.serve(ctx, dir, role, nil)
+		}
+		return a.serve(ctx, dir, role, &http)
+	}))
+	return cmd
 }
 
 // ListenFlag is the --listen of every init.
