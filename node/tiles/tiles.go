@@ -83,18 +83,18 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	// As it was sent, so that nothing has a second name in percent signs.
-	first, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
-	switch first {
-	case "":
-		if rest != "" {
-			fail(w, http.StatusNotFound, "there is nothing by that name")
-			return
-		}
+	path := r.URL.EscapedPath()
+	name, ofCharter := strings.CutPrefix(path, "/charter/")
+	switch {
+	case path == "/":
 		s.front(w)
-	case "charter":
-		s.charter(w, rest)
+	case path == "/charter":
+		s.list(w)
+	case ofCharter:
+		s.note(w, name)
 	default:
-		s.docket(w, consent.AgencyID(first), rest)
+		id, name, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		s.docket(w, consent.AgencyID(id), name)
 	}
 }
 
@@ -128,20 +128,22 @@ func (s *site) docket(w http.ResponseWriter, id consent.AgencyID, name string) {
 
 func noteName(i int) string { return fmt.Sprintf("%06d.note", i+1) }
 
-func (s *site) charter(w http.ResponseWriter, name string) {
+func (s *site) list(w http.ResponseWriter) {
 	var names strings.Builder
+	for i := range s.peer.CharterNotes() {
+		fmt.Fprintln(&names, noteName(i))
+	}
+	send(w, text, changes, []byte(names.String()))
+}
+
+func (s *site) note(w http.ResponseWriter, name string) {
 	for i, note := range s.peer.CharterNotes() {
 		if name == noteName(i) {
 			send(w, text, changes, note)
 			return
 		}
-		fmt.Fprintln(&names, noteName(i))
 	}
-	if name != "" {
-		fail(w, http.StatusNotFound, "the charter has no such note")
-		return
-	}
-	send(w, text, changes, []byte(names.String()))
+	fail(w, http.StatusNotFound, "the charter has no such note")
 }
 
 var front = template.Must(template.New("").Parse(`<!doctype html>
