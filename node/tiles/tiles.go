@@ -42,6 +42,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -56,11 +57,14 @@ const (
 )
 
 // Handler serves a node's dockets.
-func Handler(p *node.Peer) http.Handler { return &site{p, make(chan struct{}, maxReads)} }
+func Handler(p *node.Peer) http.Handler {
+	return &site{peer: p, reads: make(chan struct{}, maxReads)}
+}
 
 type site struct {
 	peer  *node.Peer
 	reads chan struct{}
+	told  atomic.Int64 // when trouble was last logged, seconds
 }
 
 const (
@@ -111,19 +115,27 @@ func (s *site) docket(w http.ResponseWriter, id consent.AgencyID, name string) {
 		}
 		send(w, text, changes, checkpoint)
 	default:
-		s.reads <- struct{}{}
-		b, err := d.Tile(name)
-		<-s.reads
+		b, err := s.tile(d, name)
 		switch {
 		case err == nil:
 			send(w, binary, stays, b)
 		case consent.ClassOf(err) != "", errors.Is(err, docket.ErrNoText):
 			fail(w, http.StatusNotFound, err.Error())
 		default:
-			s.peer.Log.Error("docket not served", "agency", id, "err", err)
+			// Once a minute at most: strangers ask as often as they like.
+			now, last := s.peer.Now().Unix(), s.told.Load()
+			if now >= last+60 && s.told.CompareAndSwap(last, now) {
+				s.peer.Log.Error("docket not served", "agency", id, "err", err)
+			}
 			fail(w, http.StatusInternalServerError, "this docket cannot be read here at present")
 		}
 	}
+}
+
+func (s *site) tile(d *node.Docket, path string) ([]byte, error) {
+	s.reads <- struct{}{}
+	defer func() { <-s.reads }()
+	return d.Tile(path)
 }
 
 func noteName(i int) string { return fmt.Sprintf("%06d.note", i+1) }
