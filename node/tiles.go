@@ -40,5 +40,6 @@ func (d *Docket) Tile(path string) ([]byte, error) {
 	if d.broken != nil {
 		return nil, d.broken
 	}
-	return d.log.Tile(t, d.log.Size())
+	size, _ := d.head()
+	return d.log.Tile(t, size)
 }

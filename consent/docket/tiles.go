@@ -111,6 +111,9 @@ func (l *Log) Tile(t tlog.Tile, size int64) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d of the docket of %s: %w", i, l.agency.Name, err)
 		}
+		if _, bare := leafOf(msg); bare {
+			return nil, fmt.Errorf("entry %d of the docket of %s: %w", i, l.agency.Name, ErrNoText)
+		}
 		if tlog.RecordHash(msg) != l.hashes[tlog.StoredHashIndex(0, i)] {
 			return nil, fmt.Errorf("entry %d of the docket of %s: the store holds other bytes than the log was built of; restore it from a peer", i, l.agency.Name)
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	. "github.com/porchlight-mesh/porchlight/consent/docket"
 )
 
@@ -66,7 +67,7 @@ func leaves(n int) (s shelf) {
 func TestTheTilesOfSeventyThousand(t *testing.T) {
 	const size = 70_000
 	s := leaves(size + 5)
-	l, err := Open(police(), &s, size+5)
+	l, err := Open(police(), charter.Quotas{}, &s, size+5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +163,7 @@ func (r tileReader) ReadHashes(indexes []int64) (hashes []tlog.Hash, err error) 
 func TestABundleOfEntriesIsTheNotes(t *testing.T) {
 	p, burglary := weekday(t)
 	entries := append(*p.notes, burglary, []byte{}, bytes.Repeat([]byte("x"), consent.MaxNote))
-	l, err := Open(police(), &entries, int64(len(entries)))
+	l, err := Open(police(), charter.Quotas{}, &entries, int64(len(entries)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func (s *thin) Entry(i int64) ([]byte, error) {
 
 func TestAnEntryWithoutTextIsNamed(t *testing.T) {
 	s := &thin{leaves(300), map[int64]bool{}}
-	l, err := Open(police(), s, 300)
+	l, err := Open(police(), charter.Quotas{}, s, 300)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,7 @@ func FuzzParseTilePath(f *testing.F) {
 		f.Add(path)
 	}
 	s := leaves(700)
-	l, err := Open(police(), &s, 700)
+	l, err := Open(police(), charter.Quotas{}, &s, 700)
 	if err != nil {
 		f.Fatal(err)
 	}

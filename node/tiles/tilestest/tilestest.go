@@ -55,7 +55,7 @@ func New(t testing.TB) *Observer {
 		PolicyURL: "https://example.org/policy"}
 	o.Charter, err = consent.Sign(charter.Charter{Mesh: Mesh, Version: 1, Created: consent.At(o.now), Ends: consent.At(o.now.AddDate(2, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{o.agency},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas()}, signer)
+		Limits: charter.DefaultLimits(), Quotas: charter.Quotas{EntriesPerDay: 100_000, BytesPerDay: 1 << 30, MessageBytes: 64 << 10}}, signer)
 	o.must(err)
 	chain, err := charter.Start(o.Charter)
 	o.must(err)
@@ -116,7 +116,8 @@ func (o *Observer) entry(about string, i int) []byte {
 		if i == 0 {
 			k = o.officer
 		}
-		body = docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: k.Name(), Key: k.Verifier(), Created: consent.At(o.now), By: by.Verifier()}
+		body = docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: k.Name(), Key: k.Verifier(),
+			Expires: consent.At(o.now.AddDate(1, 0, 0)), Created: consent.At(o.now), By: by.Verifier()}
 	case 1:
 		body = docket.Resolve{Request: consent.RequestID(consent.HashText([]byte(about))), Reason: about, Created: consent.At(o.now), Officer: by.Verifier()}
 	default:
@@ -129,7 +130,7 @@ func (o *Observer) entry(about string, i int) []byte {
 
 func (o *Observer) sign(entries [][]byte) []byte {
 	o.t.Helper()
-	l, err := docket.Open(o.agency, shelf(entries), int64(len(entries)))
+	l, err := docket.Open(o.agency, charter.Quotas{}, shelf(entries), int64(len(entries)))
 	o.must(err)
 	checkpoint, err := l.SignCheckpoint(o.docket)
 	o.must(err)
