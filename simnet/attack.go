@@ -9,6 +9,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // A silentSteward is an attacker whom homes and stewards list like any other: it takes connections and joins the topic,
@@ -19,7 +20,7 @@ type silentSteward struct {
 	stop  func()
 }
 
-func (w *World) silentSteward(name string, link LinkConfig) *silentSteward {
+func (w *World) silentSteward(name string, link wire.LinkConfig) *silentSteward {
 	l := w.Join(name, link)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	w.must(err)

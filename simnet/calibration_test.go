@@ -43,7 +43,7 @@ func TestTheModelAgreesWithPackets(t *testing.T) {
 			return n + 1
 		}
 		m, err := model.Run(model.Config{Homes: c.Homes, Stewards: c.Stewards, Known: c.Known, Keeps: c.keeps,
-			Latency: func(a, b int) time.Duration { return c.between(links(a), links(b)) }})
+			Latency: func(a, b int) time.Duration { return c.Latency(links(a), links(b)) }})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,16 +2,9 @@
 // its folder on disk, its dockets and its libp2p host, and only the network and the clock are simulated. A minute of
 // fifty homes takes seconds, and what is measured in it does not depend on how busy the machine is.
 //
-// # The network
-//
-// [Net] carries packets over github.com/marcopolo/simnet's links (rate, FQ-CoDel queue, latency), inside a
-// testing/synctest bubble. Each household has one [Link]: one address, one uplink and one downlink shared by all its
-// sockets, a NAT in front where it has one. Loss, latency and jitter are pure functions of the seed, the two ends and
-// virtual time (and, for loss, of how many packets left for that end at the same instant), so that two worlds with one seed differ only where their nodes do.
-// A tap sees every packet as it leaves.
-//
-// What it does not simulate: TCP, mDNS and the time that computing takes. Keys are random and goroutines are scheduled
-// as the machine likes, so figures repeat within some percent and not to the bit: tests assert bounds.
+// The network is that of package wire, which says what its links do. Not simulated are TCP, mDNS and the time that
+// computing takes. Keys are random and goroutines are scheduled as the machine likes, so figures repeat within some
+// percent and not to the bit: tests assert bounds.
 //
 // # Stories
 //
@@ -19,7 +12,8 @@
 // Upspin's tests; when a story fails it prints what everybody did and what every node logged, in the order of virtual
 // time.
 //
-//	w := simnet.New(t, simnet.Config{Homes: 50, Conditions: simnet.Conditions{Seed: 1, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}})
+//	town := wire.Conditions{Seed: 1, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
+//	w := simnet.New(t, simnet.Config{Homes: 50, Conditions: town})
 //	w.Settle(time.Minute)
 //	id, at := w.Police.Asks()
 //	w.Settle(5 * time.Second)

@@ -13,6 +13,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // diary writes a node's log into the story.
@@ -137,9 +138,9 @@ func (n *Node) PowerReturns() {
 
 // Splits parts the mesh: each group of nodes hears only itself; everybody else stays together.
 func (w *World) Splits(groups ...[]*Node) {
-	var sides [][]*Link
+	var sides [][]*wire.Link
 	for _, g := range groups {
-		var side []*Link
+		var side []*wire.Link
 		for _, n := range g {
 			side = append(side, n.Link)
 		}

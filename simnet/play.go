@@ -13,6 +13,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/simnet/model"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // A Result is what came of a scenario. Times are in milliseconds.
@@ -128,11 +129,11 @@ func (s Scenario) Play(t *testing.T, folder string, story io.Writer, watch func(
 }
 
 func (s Scenario) world(folder string, quiet bool) Config {
-	link := func(l LinkTable) LinkConfig {
-		return LinkConfig{Up: l.Up, Down: l.Down, Delay: time.Duration(l.Delay), Jitter: time.Duration(l.Jitter), Loss: l.Loss}
+	link := func(l LinkTable) wire.LinkConfig {
+		return wire.LinkConfig{Up: l.Up, Down: l.Down, Delay: time.Duration(l.Delay), Jitter: time.Duration(l.Jitter), Loss: l.Loss}
 	}
 	return Config{Homes: s.Homes, Stewards: s.Stewards, Silent: s.Attackers.Silent, NATShare: s.NAT, Known: s.Known, Link: link(s.HomeLink), Hub: link(s.StewardLink),
-		Records: folder, Quiet: quiet, Conditions: Conditions{Seed: s.Seed, Loss: s.Network.Loss, Jitter: time.Duration(s.Network.Jitter),
+		Records: folder, Quiet: quiet, Conditions: wire.Conditions{Seed: s.Seed, Loss: s.Network.Loss, Jitter: time.Duration(s.Network.Jitter),
 			MinLatency: time.Duration(s.Network.MinLatency), MaxLatency: time.Duration(s.Network.MaxLatency)}}
 }
 
@@ -272,7 +273,7 @@ func (p *play) does(d Deed) {
 func (p *play) result() Result {
 	r := Result{Scenario: p.s.Name, About: p.s.About, Seed: p.s.Seed, Homes: p.homes, Stewards: len(p.Stewards), Virtual: time.Since(p.began).Seconds()}
 	for _, a := range p.asked {
-		behind, open := func(i int) bool { return i < p.homes && p.nodes[i].Link.cfg.NAT }, func(i int) bool { return i < p.homes && !p.nodes[i].Link.cfg.NAT }
+		behind, open := func(i int) bool { return i < p.homes && p.nodes[i].Link.NAT() }, func(i int) bool { return i < p.homes && !p.nodes[i].Link.NAT() }
 		s := Spread{Asked: a.into.Seconds(), Size: a.size, Groups: []Group{p.group(a, "homes", func(i int) bool { return i < p.homes })}}
 		if g := p.group(a, "homes behind NAT", behind); g.Nodes > 0 && g.Nodes < s.Groups[0].Nodes {
 			s.Groups = append(s.Groups, g, p.group(a, "other homes", open))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // silence is what there is to be seen of a home that sends nothing.
@@ -56,7 +57,7 @@ func stay(t *testing.T, reason string) (s silence) {
 		id, at := w.Police.Asks()
 		const seconds = 150
 		s.sent = make([]int64, seconds)
-		stop := w.Tap(func(p Packet) {
+		stop := w.Tap(func(p wire.Packet) {
 			if i := int(p.At.Sub(at) / time.Second); p.From == silent.Link && i < seconds {
 				s.sent[i] += int64(len(p.Payload))
 			}
@@ -240,7 +241,7 @@ func TestPromise12TwoMachinesOnOneCable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t, Config{Homes: 1, Stewards: NoStewards})
 		var strangers []string
-		stop := w.Tap(func(p Packet) {
+		stop := w.Tap(func(p wire.Packet) {
 			if p.To == nil {
 				strangers = append(strangers, p.From.Name)
 			}
@@ -285,7 +286,7 @@ func TestPromise13APowerCutLosesNothing(t *testing.T) {
 func TestPromise08NoForwarderSeesContent(t *testing.T) {
 	story(t, Config{Homes: 2, Stewards: 1, Conditions: street(11)}, func(w *World) {
 		secrets := [][]byte{[]byte("EP-2026-"), []byte("door"), []byte("moov"), []byte("AGE-SECRET-KEY"), []byte("porchlight/grant")}
-		w.Tap(func(p Packet) {
+		w.Tap(func(p wire.Packet) {
 			for _, s := range secrets {
 				if bytes.Contains(p.Payload, s) {
 					t.Errorf("%q can be read on the way from %s to %s", s, p.From.Name, p.To.Name)

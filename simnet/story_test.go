@@ -9,11 +9,12 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // street is the network of a town: 20 to 60 ms one way.
-func street(seed uint64) Conditions {
-	return Conditions{Seed: seed, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
+func street(seed uint64) wire.Conditions {
+	return wire.Conditions{Seed: seed, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
 }
 
 // story runs a world in virtual time.

@@ -23,20 +23,21 @@ import (
 	"github.com/porchlight-mesh/porchlight/node/home"
 	"github.com/porchlight-mesh/porchlight/node/observer"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // Config is a neighbourhood. The zero value of everything but Homes works.
 type Config struct {
-	Conditions
+	wire.Conditions
 	Homes    int
-	Stewards int        // 5 if 0; NoStewards for none
-	Silent   int        // further stewards, who are attackers: homes choose among all, and these hand on nothing
-	NATShare float64    // of homes
-	Link     LinkConfig // of homes; its NAT is drawn by NATShare
-	Hub      LinkConfig // of stewards and police; DefaultDown both ways where it names no speed
-	Known    int        // stewards that each home keeps; 4 if 0
-	Records  string     // folder for what nodes keep, the test's own if empty
-	Quiet    bool       // nodes do not log into the story
+	Stewards int             // 5 if 0; NoStewards for none
+	Silent   int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
+	NATShare float64         // of homes
+	Link     wire.LinkConfig // of homes; its NAT is drawn by NATShare
+	Hub      wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
+	Known    int             // stewards that each home keeps; 4 if 0
+	Records  string          // folder for what nodes keep, the test's own if empty
+	Quiet    bool            // nodes do not log into the story
 }
 
 // NoStewards is a neighbourhood in which nodes only know whom they are told of.
@@ -46,7 +47,7 @@ const NoStewards = -1
 // its network, in one synctest bubble. What people do in it is told in the order of virtual time, and printed when a
 // story fails.
 type World struct {
-	*Net
+	*wire.Net
 	Police   *Police
 	Stewards []*Node
 	Homes    []*Owner
@@ -84,7 +85,7 @@ func New(t testing.TB, cfg Config) *World {
 	if cfg.Known == 0 {
 		cfg.Known = 4
 	}
-	w := &World{Net: NewNet(cfg.Conditions), t: t, cfg: cfg, dir: cfg.Records, began: time.Now()}
+	w := &World{Net: wire.New(cfg.Conditions), t: t, cfg: cfg, dir: cfg.Records, began: time.Now()}
 	w.shift = Opening.Sub(w.began)
 	if w.dir == "" {
 		w.dir = t.TempDir()
@@ -103,7 +104,7 @@ func New(t testing.TB, cfg Config) *World {
 
 	hub := cfg.Hub
 	if hub.Up == 0 {
-		hub.Up = DefaultDown
+		hub.Up = wire.DefaultDown
 	}
 	for i := range cfg.Stewards {
 		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, hub)
@@ -128,7 +129,7 @@ func New(t testing.TB, cfg Config) *World {
 	w.Police.Start()
 	for i := range cfg.Homes {
 		link := cfg.Link
-		link.NAT = share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
+		link.NAT = wire.Share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
 		for _, s := range cfg.keeps(i) {
 			o.stewards = append(o.stewards, hubs[s])
@@ -143,7 +144,7 @@ func New(t testing.TB, cfg Config) *World {
 // different stewards.
 func (c Config) keeps(home int) (stewards []int) {
 	all := c.Stewards + c.Silent
-	first := int(share(c.Seed, drawStewards, uint64(home)) * float64(all))
+	first := int(wire.Share(c.Seed, drawStewards, uint64(home)) * float64(all))
 	for k := range min(c.Known, all) {
 		stewards = append(stewards, (first+k*max(1, all/c.Known))%all)
 	}
@@ -230,7 +231,7 @@ func (w *World) end() {
 // A Node is one whole node of the world.
 type Node struct {
 	Name string
-	Link *Link
+	Link *wire.Link
 
 	w        *World
 	role     node.Role
@@ -255,7 +256,7 @@ type arrival struct {
 const port = 4001
 
 // node makes a node's folder and link. It does not run yet.
-func (w *World) node(name string, role node.Role, link LinkConfig) *Node {
+func (w *World) node(name string, role node.Role, link wire.LinkConfig) *Node {
 	n := &Node{Name: name, Link: w.Join(name, link), w: w, role: role, dir: filepath.Join(w.dir, name)}
 	if _, err := node.RoleOf(n.dir); err != nil {
 		w.must(node.Create(n.dir, role))

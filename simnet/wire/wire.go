@@ -1,4 +1,13 @@
-package simnet
+// Package wire is the network of a simulated neighbourhood: it carries packets between households in virtual time.
+//
+// [Net] carries them over github.com/marcopolo/simnet's links (rate, FQ-CoDel queue, latency), inside a
+// testing/synctest bubble. Each household has one [Link]: one address, one uplink and one downlink shared by all its
+// sockets, a NAT in front where it has one. Loss, latency and jitter are pure functions of the seed, the two ends and
+// virtual time (and, for loss, of how many packets left for that end at the same instant), so that two worlds with one
+// seed differ only where their nodes do. A tap sees every packet as it leaves.
+//
+// What it does not simulate: TCP and mDNS.
+package wire
 
 import (
 	"encoding/binary"
@@ -69,8 +78,8 @@ type Packet struct {
 	Dropped  string // why it does not arrive: "lost", "split", "off", "nobody"; "" when it is on its way
 }
 
-// NewNet starts a network. Close ends it, after everything that speaks over it.
-func NewNet(c Conditions) *Net {
+// New starts a network. Close ends it, after everything that speaks over it.
+func New(c Conditions) *Net {
 	n := &Net{cond: c, byIP: map[netip.Addr]*Link{}}
 	n.sim.Logger = slog.New(slog.DiscardHandler)
 	n.sim.LatencyFunc = n.latency
@@ -175,6 +184,9 @@ const (
 
 // IP is the link's address.
 func (l *Link) IP() netip.Addr { return l.ip }
+
+// NAT says whether there is one in front of the link.
+func (l *Link) NAT() bool { return l.cfg.NAT }
 
 // Traffic is what went over the link so far.
 func (l *Link) Traffic() Traffic {
@@ -309,7 +321,7 @@ func (l *Link) fate(now time.Time, to *Link) string {
 	}
 	o.n++
 	l.burst[to.number] = o
-	if share(l.net.cond.Seed, drawLoss, uint64(l.number), uint64(to.number), uint64(now.UnixNano()), o.n) >= keep {
+	if Share(l.net.cond.Seed, drawLoss, uint64(l.number), uint64(to.number), uint64(now.UnixNano()), o.n) >= keep {
 		return "lost"
 	}
 	return ""
@@ -322,16 +334,16 @@ func (n *Net) latency(p *links.Packet) time.Duration {
 		return 0
 	}
 	c := n.cond
-	d := c.between(from.number, to.number)
+	d := c.Latency(from.number, to.number)
 	if j := c.Jitter + from.cfg.Jitter + to.cfg.Jitter; j > 0 {
-		d += time.Duration(share(c.Seed, drawJitter, uint64(from.number), uint64(to.number), uint64(time.Now().UnixNano())) * float64(j))
+		d += time.Duration(Share(c.Seed, drawJitter, uint64(from.number), uint64(to.number), uint64(time.Now().UnixNano())) * float64(j))
 	}
 	return d + from.cfg.Delay + to.cfg.Delay
 }
 
-// between is the latency of a pair of links, by their numbers in the order of joining.
-func (c Conditions) between(a, b int) time.Duration {
-	return c.MinLatency + time.Duration(share(c.Seed, drawLatency, uint64(min(a, b)), uint64(max(a, b)))*float64(c.MaxLatency-c.MinLatency))
+// Latency is that of a pair of links, by their numbers in the order of joining.
+func (c Conditions) Latency(a, b int) time.Duration {
+	return c.MinLatency + time.Duration(Share(c.Seed, drawLatency, uint64(min(a, b)), uint64(max(a, b)))*float64(c.MaxLatency-c.MinLatency))
 }
 
 func (n *Net) at(a net.Addr) *Link {
@@ -348,9 +360,10 @@ const (
 	drawLoss
 )
 
-// share is a number in [0, 1) that depends on nothing but the arguments, so that a world can be run again: the mixing
-// step of splitmix64 (Steele, Lea and Flood, OOPSLA 2014) over them in turn.
-func share(seed uint64, words ...uint64) float64 {
+// Share is a number in [0, 1) that depends on nothing but the arguments, so that a world can be run again: the mixing
+// step of splitmix64 (Steele, Lea and Flood, OOPSLA 2014) over them in turn. The first word says what is drawn; a Net
+// draws with small ones.
+func Share(seed uint64, words ...uint64) float64 {
 	h := seed
 	for _, w := range words {
 		h = (h ^ w) + 0x9e3779b97f4a7c15
