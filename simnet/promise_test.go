@@ -15,14 +15,17 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
 // silence is what there is to be seen of a home that sends nothing.
 type silence struct {
-	sent    []int64  // bytes that left its link, by second from the request on, added up
-	streams []string // protocols of the streams that its stewards have with it at the end, sorted
-	events  []string // who connected to or disconnected from it after the request, as its stewards and the police tell
+	sent    []int64         // bytes that left its link, by second from the request on, added up
+	ids     []string        // what every node said to a spy by gossip, and the spy to it: see spy.since
+	times   []time.Duration // when, in the same order
+	streams []string        // protocols of the streams that its stewards and the spy have with it at the end, sorted
+	events  []string        // who connected to or disconnected from it after the request, as these and the police tell
 }
 
 // The reasons why a home stays silent. What is filmed where is the camera's; then comes what the owner does.
@@ -43,7 +46,8 @@ var reasons = map[string]struct {
 // stay runs a world in which one home has one reason to be silent and another home answers.
 func stay(t *testing.T, reason string) (s silence) {
 	why := reasons[reason]
-	story(t, Config{Homes: 3, Stewards: 2, Conditions: street(7)}, func(w *World) {
+	ear := newSpy()
+	story(t, Config{Homes: 3, Stewards: 2, attacks: []attack{ear.joins}, Conditions: street(7)}, func(w *World) {
 		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
 		silent, other := w.Homes[0], w.Homes[1]
 		silent.Films(minute(t, filmed.Add(why.later)), why.at, why.offered)
@@ -51,9 +55,14 @@ func stay(t *testing.T, reason string) (s silence) {
 		w.Settle(time.Minute)
 
 		log := &events{of: silent.id}
-		for _, n := range append(slices.Clone(w.Stewards), w.Police.Node) {
-			log.watch(n)
+		hubs := map[string]*host.Host{"spy": ear.host}
+		for _, n := range w.Stewards {
+			hubs[n.Name] = n.peer.Host()
 		}
+		for name, h := range hubs {
+			log.watch(name, h)
+		}
+		log.watch(w.Police.Name, w.Police.peer.Host())
 		id, at := w.Police.Asks()
 		const seconds = 150
 		s.sent = make([]int64, seconds)
@@ -61,7 +70,7 @@ func stay(t *testing.T, reason string) (s silence) {
 			if i := int(p.At.Sub(at) / time.Second); p.From == silent.Link && i < seconds {
 				s.sent[i] += int64(len(p.Payload))
 			}
-			if p.From == silent.Link && !strings.HasPrefix(p.To.Name, "steward") {
+			if p.From == silent.Link && !strings.HasPrefix(p.To.Name, "steward") && p.To.Name != "attacker1" {
 				t.Errorf("%s: a packet went to %s", reason, p.To.Name)
 			}
 		})
@@ -76,14 +85,18 @@ func stay(t *testing.T, reason string) (s silence) {
 		for i := range s.sent[1:] {
 			s.sent[i+1] += s.sent[i]
 		}
-		for _, n := range w.Stewards {
-			for _, c := range n.peer.Host().Libp2p().Network().ConnsToPeer(log.peer()) {
+		for name, h := range hubs {
+			for _, c := range h.Libp2p().Network().ConnsToPeer(log.peer()) {
 				for _, stream := range c.GetStreams() {
-					s.streams = append(s.streams, fmt.Sprint(n.Name, " ", stream.Stat().Direction, " ", stream.Protocol()))
+					s.streams = append(s.streams, fmt.Sprint(name, " ", stream.Stat().Direction, " ", stream.Protocol()))
 				}
 			}
 		}
 		slices.Sort(s.streams)
+		for _, n := range append([]*Node{silent.Node, other.Node, w.Homes[2].Node, w.Police.Node}, w.Stewards...) {
+			ids, times := ear.since(at, n)
+			s.ids, s.times = append(s.ids, ids...), append(s.times, times...)
+		}
 		log.mu.Lock()
 		defer log.mu.Unlock()
 		s.events = slices.Clone(log.seen)
@@ -104,29 +117,35 @@ func (e *events) peer() peer.ID {
 	return id
 }
 
-func (e *events) watch(n *Node) {
+func (e *events) watch(name string, h *host.Host) {
 	note := func(what string) func(network.Network, network.Conn) {
 		return func(_ network.Network, c network.Conn) {
 			if c.RemotePeer() == e.peer() {
 				e.mu.Lock()
 				defer e.mu.Unlock()
-				e.seen = append(e.seen, n.Name+" "+what)
+				e.seen = append(e.seen, name+" "+what)
 			}
 		}
 	}
-	n.peer.Host().Libp2p().Network().Notify(&network.NotifyBundle{ConnectedF: note("connected"), DisconnectedF: note("disconnected")})
+	h.Libp2p().Network().Notify(&network.NotifyBundle{ConnectedF: note("connected"), DisconnectedF: note("disconnected")})
 }
 
-// apart is the most by which what two runs had sent ever differs, in bytes.
-func (s silence) apart(other silence) (d int64) {
+// apart is the most by which what two runs had sent ever differs, in bytes, and the most by which a message of the one
+// came earlier or later than in the other.
+func (s silence) apart(other silence) (bytes int64, times time.Duration) {
 	for i := range s.sent {
-		d = max(d, s.sent[i]-other.sent[i], other.sent[i]-s.sent[i])
+		bytes = max(bytes, s.sent[i]-other.sent[i], other.sent[i]-s.sent[i])
 	}
-	return d
+	for i := range s.times {
+		times = max(times, (s.times[i] - other.times[i]).Abs())
+	}
+	return bytes, times
 }
 
-// Worlds that differ only in why one home is silent cannot be told apart by what leaves it, by its streams, or by who
-// connects: no more than two worlds with the same reason can.
+// Worlds that differ only in why one home is silent cannot be told apart. Equal in all are the home's streams, who
+// connects to it or leaves it, and the messages: which ids every node says to a spy among its stewards and is told by
+// it, how, and how often, each id by the docket entry it is the hash of. What leaves the home in bytes, second by
+// second, and when each message comes, differs no more than between two worlds with the same reason.
 func TestPromise03SilenceIsUniform(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs eighteen worlds")
@@ -143,12 +162,17 @@ func TestPromise03SilenceIsUniform(t *testing.T) {
 		}
 	}
 	var same, other []int64
+	var sameTime, otherTime time.Duration
 	for i, a := range all {
 		for _, b := range all[:i] {
-			if d := a.apart(b.silence); a.reason == b.reason {
-				same = append(same, d)
+			if !slices.Equal(a.ids, b.ids) {
+				t.Errorf("in the world of %s gossip is\n%s\nin that of %s\n%s", a.reason, strings.Join(a.ids, "\n"), b.reason, strings.Join(b.ids, "\n"))
+				continue
+			}
+			if d, late := a.apart(b.silence); a.reason == b.reason {
+				same, sameTime = append(same, d), max(sameTime, late)
 			} else {
-				other = append(other, d)
+				other, otherTime = append(other, d), max(otherTime, late)
 			}
 			if !slices.Equal(a.streams, b.streams) {
 				t.Errorf("%s has the streams %v, %s has %v", a.reason, a.streams, b.reason, b.streams)
@@ -158,10 +182,20 @@ func TestPromise03SilenceIsUniform(t *testing.T) {
 			}
 		}
 	}
+	switch {
+	case len(all[0].ids) == 0:
+		t.Fatal("the spy heard nothing")
+	case len(same) == 0 || len(other) == 0:
+		return // no two worlds can be compared
+	}
 	slices.Sort(same)
 	slices.Sort(other)
 	t.Logf("bytes sent differ by at most %d with the same reason (median %d of %d pairs) and %d with different ones (median %d of %d)",
 		same[len(same)-1], same[len(same)/2], len(same), other[len(other)-1], other[len(other)/2], len(other))
+	t.Logf("%d messages are said and told in each world, at times that differ by at most %v with the same reason and %v with different ones", len(all[0].ids), sameTime, otherTime)
+	if otherTime > max(2*sameTime, time.Millisecond) {
+		t.Error("when messages come depends on why a home is silent")
+	}
 	if other[len(other)/2] > same[len(same)-1] || other[len(other)-1] > 2*same[len(same)-1] {
 		t.Error("what a silent home sends depends on why it is silent")
 	}

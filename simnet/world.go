@@ -38,6 +38,8 @@ type Config struct {
 	Known    int             // stewards that each home keeps; 4 if 0
 	Records  string          // folder for what nodes keep, the test's own if empty
 	Quiet    bool            // nodes do not log into the story
+
+	attacks []attack // of further stewards, whom homes choose alike
 }
 
 // NoStewards is a neighbourhood in which nodes only know whom they are told of.
@@ -52,7 +54,7 @@ type World struct {
 	Stewards []*Node
 	Homes    []*Owner
 
-	silent []*silentSteward
+	attackers []*attacker
 
 	t     testing.TB
 	cfg   Config
@@ -111,18 +113,18 @@ func New(t testing.TB, cfg Config) *World {
 		w.Stewards = append(w.Stewards, n)
 	}
 	hubs := w.addrs(w.Stewards)
-	for i := range cfg.Silent {
-		s := w.silentSteward(fmt.Sprintf("silent%d", i+1), hub)
-		w.silent = append(w.silent, s)
-		hubs = append(hubs, s.addr)
+	for i, does := range append(slices.Repeat([]attack{silent}, cfg.Silent), cfg.attacks...) {
+		a := w.attacker(fmt.Sprintf("attacker%d", i+1), hub, does)
+		w.attackers = append(w.attackers, a)
+		hubs = append(hubs, a.addr)
 	}
 	// Every steward's address is known before the first one runs, so that each lists all others.
 	for i, n := range w.Stewards {
 		n.stewards = slices.Delete(slices.Clone(hubs), i, i+1)
 		n.Start()
 	}
-	for i, s := range w.silent {
-		s.start(slices.Delete(slices.Clone(hubs), cfg.Stewards+i, cfg.Stewards+i+1))
+	for i, a := range w.attackers {
+		a.start(slices.Delete(slices.Clone(hubs), cfg.Stewards+i, cfg.Stewards+i+1))
 	}
 	w.Police = &Police{Node: w.node("police", node.Agency, hub), officer: officer, supervisor: supervisor}
 	w.Police.stewards = hubs
@@ -140,10 +142,10 @@ func New(t testing.TB, cfg Config) *World {
 	return w
 }
 
-// keeps picks the stewards of a home; those behind the honest ones are silent. Neighbouring picks of one rotation are
-// different stewards.
+// keeps picks the stewards of a home; those behind the honest ones are attackers. Neighbouring picks of one rotation
+// are different stewards.
 func (c Config) keeps(home int) (stewards []int) {
-	all := c.Stewards + c.Silent
+	all := c.Stewards + c.Silent + len(c.attacks)
 	first := int(wire.Share(c.Seed, drawStewards, uint64(home)) * float64(all))
 	for k := range min(c.Known, all) {
 		stewards = append(stewards, (first+k*max(1, all/c.Known))%all)
@@ -222,8 +224,8 @@ func (w *World) end() {
 	for _, s := range w.Stewards {
 		s.Stop()
 	}
-	for _, s := range w.silent {
-		s.stop()
+	for _, a := range w.attackers {
+		a.stop()
 	}
 	w.Close()
 }
