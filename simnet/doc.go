@@ -10,7 +10,7 @@
 //
 // [World] is a neighbourhood. People act in it by name (Police.Asks, Owner.Agrees, World.Splits), after the runner of
 // Upspin's tests; when a story fails it prints what everybody did and what every node logged, in the order of virtual
-// time.
+// time, and what each person sees in the end: an owner's inbox, the police's vault.
 //
 //	town := wire.Conditions{Seed: 1, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
 //	w := simnet.New(t, simnet.Config{Homes: 50, Conditions: town})

@@ -121,6 +121,41 @@ func (o *Owner) Declines(id consent.RequestID) {
 	o.w.tell(o.Name, "declines %.12s", id)
 }
 
+// sights says, a line for each person, what that person's node shows: an owner's inbox, the police's vault.
+func (w *World) sights() (lines []string) {
+	look := func(n *Node, command string, args any, found any, say func() []string) {
+		line := "has no running node to look at"
+		if n.peer != nil {
+			line = "sees nothing"
+			if err := n.commands.Call(w.t.Context(), command, args, found); err != nil {
+				line = "cannot look: " + err.Error()
+			} else if all := say(); len(all) > 0 {
+				line = "sees " + strings.Join(all, ", ")
+			}
+		}
+		lines = append(lines, fmt.Sprintf("   at last  %-10s %s", n.Name, line))
+	}
+	for _, o := range w.Homes {
+		var cards []home.Card
+		look(o.Node, "home.inbox", home.List{All: true}, &cards, func() (all []string) {
+			for _, c := range cards {
+				all = append(all, fmt.Sprintf("%.12s (%s)", c.Request, c.State))
+			}
+			return all
+		})
+	}
+	if w.Police != nil {
+		var held []agency.Held
+		look(w.Police.Node, "agency.vault", struct{}{}, &held, func() (all []string) {
+			for _, h := range held {
+				all = append(all, fmt.Sprintf("a release for %.12s (%s)", h.Request, h.State))
+			}
+			return all
+		})
+	}
+	return lines
+}
+
 // LosesPower ends a node without a farewell: its link is dead before it stops. PowerReturns starts it again.
 func (n *Node) LosesPower() {
 	n.w.tell(n.Name, "loses power")

@@ -1,9 +1,11 @@
 package simnet
 
 import (
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +107,15 @@ func TestOneOwnerAgreesAnotherSaysNothing(t *testing.T) {
 		ben.Sees(time.Minute, id)
 		ada.Agrees(id)
 		w.Police.Vault(time.Minute, 1, "open")
+		ben.LosesPower()
+		for _, line := range []string{
+			fmt.Sprintf("home1      sees %.12s (approved)", id), "home2      has no running node to look at",
+			fmt.Sprintf("police     sees a release for %.12s (open)", id), fmt.Sprintf("home1      agrees to %.12s", id),
+		} {
+			if !strings.Contains(w.story(), line) {
+				w.fail("a story that fails does not print %q", line)
+			}
+		}
 	})
 }
 

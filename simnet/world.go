@@ -178,10 +178,12 @@ func (w *World) fail(format string, args ...any) {
 	w.t.Fatalf("%s\n\nWhat happened:\n%s", fmt.Sprintf(format, args...), w.story())
 }
 
+// story is what everybody did, and what each person sees in the end.
 func (w *World) story() string {
+	end := w.sights()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Join(w.told, "\n")
+	return strings.Join(append(slices.Clone(w.told), end...), "\n")
 }
 
 // tell adds a line to the story.
