@@ -203,7 +203,8 @@ func TestPromise03SilenceIsUniform(t *testing.T) {
 	slices.Sort(other)
 	t.Logf("bytes sent differ by at most %d with the same reason (median %d of %d pairs) and %d with different ones (median %d of %d)",
 		same[len(same)-1], same[len(same)/2], len(same), other[len(other)-1], other[len(other)/2], len(other))
-	t.Logf("%d messages are said and told in each world, at times that differ by at most %v with the same reason and %v with different ones", len(all[0].ids), sameTime, otherTime)
+	t.Logf("%d messages are said and told in each world, at times that differ by at most %v with the same reason and %v with different ones",
+		len(all[0].ids), sameTime, otherTime)
 	if otherTime > max(2*sameTime, time.Millisecond) {
 		t.Error("when messages come depends on why a home is silent")
 	}
