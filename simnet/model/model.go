@@ -258,8 +258,8 @@ func Run(c Config) (Result, error) {
 		// A copy sent now can arrive within the same bucket, so its end moves. Order within a bucket does not matter.
 		for i := 0; i < len(queue[b]); i++ {
 			a := queue[b][i]
-			if had[a.to] < math.MaxFloat32 {
-				continue
+			if a.at > best[a.to] {
+				continue // a copy that came later, or comes later within this bucket
 			}
 			had[a.to] = a.at
 			now := float64(a.at)
