@@ -1,17 +1,21 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/consent/rules"
 )
 
 // Role says what a node is for. It is fixed when its folder is made.
@@ -54,8 +58,41 @@ type HomeConfig struct {
 	ClockUncertainty Duration              `toml:"clock_uncertainty"` // how far a camera's clock may be off
 	AnswerDelay      Duration              `toml:"answer_delay"`      // an answer leaves after a random part of this
 	HoldQuotaMB      int64                 `toml:"hold_quota_mb"`     // MB of recordings kept from roll-off for live requests
+	Zone             Zone                  `toml:"zone"`              // of quiet hours
 	ClassesOn        []charter.AgencyClass `toml:"classes_on"`        // agency classes that the charter leaves off and this home turns on
 	ClassesOff       []charter.AgencyClass `toml:"classes_off"`       // agency classes that this home does not want to see
+	OffencesOff      []request.Offence     `toml:"offences_off"`      // and offences
+	BasesOff         []request.Basis       `toml:"bases_off"`         // and bases
+	MaxRetentionDays int                   `toml:"max_retention_days"`
+	Switches         []rules.Switch        `toml:"switch"`
+}
+
+// Strictness is what the owner does not want to see.
+func (c HomeConfig) Strictness() rules.Strictness {
+	return rules.Strictness{ClassesOn: c.ClassesOn, ClassesOff: c.ClassesOff, OffencesOff: c.OffencesOff, BasesOff: c.BasesOff, MaxRetentionDays: c.MaxRetentionDays}
+}
+
+// Zone is the owner's time zone; the zero value is that of the clock.
+type Zone struct{ loc *time.Location }
+
+// UnmarshalText reads an IANA name.
+func (z *Zone) UnmarshalText(b []byte) (err error) {
+	if z.loc = nil; len(b) == 0 {
+		return nil
+	}
+	z.loc, err = time.LoadLocation(string(b))
+	if err != nil {
+		err = fmt.Errorf("time zone %.40q is not known: write an IANA name, as in Europe/London", b)
+	}
+	return err
+}
+
+// In is a moment as the owner's clock shows it.
+func (z Zone) In(t time.Time) time.Time {
+	if z.loc == nil {
+		return t
+	}
+	return t.In(z.loc)
 }
 
 // AgencyConfig is the [agency] table.
@@ -118,8 +155,38 @@ hold_quota_mb = 20000
 # Agency classes the charter leaves off and you want to see, for example ["federal"].
 classes_on = []
 
-# Agency classes you do not want to see at all.
+# Agency classes you do not want to see at all, offences (` + "`porchlight agency request offences`" + ` lists the
+# codes) and bases, for example ["90E"] and ["voluntary-information"].
 classes_off = []
+offences_off = []
+bases_off = []
+
+# Do not show requests that would keep footage for longer than this, days. 0: as the charter says.
+max_retention_days = 0
+
+# The time zone of quiet hours, for example "Europe/London". Empty: this machine's.
+zone = ""
+
+# What is done with the requests that are left. Each [[home.switch]] names classes, offences and
+# bases (left out: all of them) and perhaps quiet hours, and says what to do:
+#   ignore   as if the request had not come; nothing is kept
+#   hold     keep the footage from roll-off, silently
+#   tell     and tell me; so does a request that no switch is about
+#   prepare  and make the clips I would send, for my approval
+# Of several that are about a request the one that does least counts. A request that quiet hours
+# held is told when they end; an agency's emergency is told at any hour unless it is ignored.
+# Nothing leaves without ` + "`porchlight home approve`" + `. ` + "`porchlight home rules test`" + ` shows what the
+# table would have done with past requests.
+#
+# [[home.switch]]
+# quiet = "22:00-07:00"
+# do = "hold"
+#
+# [[home.switch]]
+# class = ["federal", "immigration"]
+# offence = ["23C", "90E"]
+# basis = ["voluntary-information"]
+# do = "ignore"
 `
 
 const agencyTable = `
@@ -192,16 +259,47 @@ func ReadConfig(path string, role Role) (Config, error) {
 	if u := meta.Undecoded(); len(u) > 0 {
 		return Config{}, WithHint(fmt.Errorf("%s: unknown key %q", path, u[0].String()), "correct its spelling or remove the line")
 	}
-	for _, class := range append(c.Home.ClassesOn, c.Home.ClassesOff...) {
-		if !class.Valid() {
-			return Config{}, WithHint(fmt.Errorf("%s: %q is no class of agency", path, class), fmt.Sprintf("the classes are %v", charter.Classes()))
+	done := 0
+	for _, k := range meta.Keys() {
+		if k.String() == "home.switch.do" {
+			done++
 		}
 	}
 	if err := CheckHTTP(c.Observe.HTTP); err != nil {
 		return Config{}, fmt.Errorf("%s: http: %w", path, err)
 	}
+	if done < len(c.Home.Switches) {
+		return Config{}, WithHint(fmt.Errorf("%s: a [[home.switch]] does not say what to do", path), `give it do = "ignore", "hold", "tell" or "prepare"`)
+	}
+	if err := c.Home.check(); err != nil {
+		return Config{}, WithHint(fmt.Errorf("%s: %w", path, err), HintOf(err))
+	}
 	if c.Version != 1 {
 		return Config{}, fmt.Errorf("%s: version is %d, this program reads version 1", path, c.Version)
 	}
 	return c, nil
+}
+
+// check refuses what is not on a closed list: a name that is misspelt would turn nothing off.
+func (c HomeConfig) check() error {
+	if c.MaxRetentionDays < 0 {
+		return WithHint(fmt.Errorf("home.max_retention_days is %d", c.MaxRetentionDays), "give a number of days, or 0 for what the charter allows")
+	}
+	errs := []error{onList("home.classes_on", c.ClassesOn, charter.Classes()), onList("home.classes_off", c.ClassesOff, charter.Classes()),
+		onList("home.offences_off", c.OffencesOff, request.Offences()), onList("home.bases_off", c.BasesOff, request.Bases())}
+	for i, s := range c.Switches {
+		key := fmt.Sprintf("[[home.switch]] %d, ", i+1)
+		errs = append(errs, onList(key+"class", s.Classes, charter.Classes()), onList(key+"offence", s.Offences, request.Offences()),
+			onList(key+"basis", s.Bases, request.Bases()))
+	}
+	return cmp.Or(errs...)
+}
+
+func onList[T ~string](key string, got, all []T) error {
+	for _, v := range got {
+		if !slices.Contains(all, v) {
+			return WithHint(fmt.Errorf("%s: %q is not on the list", key, v), fmt.Sprintf("the list is %v", all))
+		}
+	}
+	return nil
 }

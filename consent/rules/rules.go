@@ -1,6 +1,23 @@
-// Package rules decides, on an owner's node, what is shown and what a camera could answer. Both
-// decisions are made from public documents and this home's own settings; neither leaves a trace
-// on the network. Zero values show nothing and offer nothing.
+// Package rules decides, on an owner's node, what is shown, what is done with it, and what a camera
+// could answer. The decisions are made from public documents and this home's own settings; none
+// leaves a trace on the network. Zero values show nothing, do nothing and offer nothing.
+//
+// # Order
+//
+//	the charter     what may be asked at all; no setting of a home widens it
+//	Strictness      what this home does not want to see: its floor, at any hour
+//	the switches    what is done with the rest: ignore, hold, tell or prepare
+//
+// Of the switches that are about a request the one that does least counts, wherever it stands in the
+// table; a request that none is about is told. So a further restriction can never let something
+// through, the order of the table means nothing, and whoever reads one line of it knows what that
+// line's requests get at most. Most wins, or first wins, would have the owner find out why a
+// request came in spite of a switch against it.
+//
+// Hours put something off and take nothing back. What was held at night is told in the morning;
+// what was told in the evening is not hidden again at night. An emergency that an agency claims and
+// answers for makes the notice louder: hours do not keep it silent. It opens nothing: what the
+// owner ignores, at some hours or at all, is ignored.
 package rules
 
 import (
@@ -15,12 +32,12 @@ import (
 // Strictness is what an owner set. A home may be stricter than its charter and never laxer:
 // the classes it may turn on are those that the charter leaves to owners.
 type Strictness struct {
-	ClassesOn  []charter.AgencyClass // of those off by default
-	ClassesOff []charter.AgencyClass
+	ClassesOn  []charter.AgencyClass `json:"classes_on"` // of those off by default
+	ClassesOff []charter.AgencyClass `json:"classes_off"`
 
-	OffencesOff      []request.Offence
-	BasesOff         []request.Basis
-	MaxRetentionDays int // 0: as the charter says
+	OffencesOff      []request.Offence `json:"offences_off"`
+	BasesOff         []request.Basis   `json:"bases_off"`
+	MaxRetentionDays int               `json:"max_retention_days"` // 0: as the charter says
 }
 
 // Show says whether an owner would be shown a request of that agency, and if not, why not.
