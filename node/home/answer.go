@@ -18,6 +18,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/consent/rules"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -230,7 +231,7 @@ func (h *Home) loadAnswers() error {
 func (h *Home) load(a *Answer) {
 	h.answers[a.ID] = a
 	if h.inbox[a.Request] == nil { // its file was damaged; the answer can be seen and taken back all the same
-		h.inbox[a.Request] = &Item{Request: a.Request, Arrived: a.Created, Cameras: []Matched{}, State: "new"}
+		h.inbox[a.Request] = &Item{Request: a.Request, Arrived: a.Created, Action: rules.Tell, Cameras: []Matched{}, State: "new"}
 	}
 }
 
@@ -302,6 +303,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 		return AnswerStatus{}, err
 	}
 	h.answers[ans.ID] = ans
+	if in := h.inbox[r.ID]; len(in.Drafts) > 0 && h.dropDrafts(in) != nil {
+		h.peer.Log.Error("drafts of an answered request not deleted yet", "request", string(r.ID))
+	}
 	h.poke()
 	return ans.status(), nil
 }

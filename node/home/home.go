@@ -7,6 +7,7 @@
 //	index.sqlite         a cache over the recordings; deleting it loses nothing
 //	keys/author.key      lasting authorship key; only salted commitments to it are sent
 //	inbox/ID.json        a request that asks for footage this home has, and whether it was declined
+//	drafts/ID/           clips that approving it would send, made ahead where the owner's rules say so
 //	answers/ID/          one answer: the decision, the grant and its key, sealed releases; its
 //	                     answer.json is the one record of the owner's yes and of its withdrawal
 //	ledger               custody log: every step of what left
@@ -14,8 +15,9 @@
 // # What the network sees
 //
 // A request that matches, one that does not, a decision against it and no decision at all cause
-// the same traffic: none. Only an approved answer makes this node contact anyone, by a
-// short-lived identity, after a random delay.
+// the same traffic: none. Nor do the owner's switches: what is ignored, held, told or prepared is so
+// on this disk alone. Only an approved answer makes this node contact anyone, by a short-lived
+// identity, after a random delay.
 package home
 
 import (
@@ -52,6 +54,7 @@ type Home struct {
 
 	changed  chan struct{} // a request came or a camera changed: look again
 	approved chan struct{} // there may be something to prepare or send
+	matched  chan struct{} // there may be drafts to make or to delete
 }
 
 // Open opens a home's folder. It touches no network.
@@ -61,7 +64,7 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 		return nil, err
 	}
 	h := &Home{peer: peer, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
-		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1)}
+		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -134,6 +137,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g.Go(func() error { return h.peer.Control(ctx, h.Commands()) })
 	g.Go(func() error { return h.look(ctx) })
 	g.Go(func() error { return h.answer(ctx) })
+	g.Go(func() error { return h.draft(ctx) })
 	return errors.Join(g.Wait(), h.peer.Stop())
 }
 
@@ -147,6 +151,10 @@ func (h *Home) look(ctx context.Context) error {
 			h.peer.Log.Error("camera folders not read", "err", err)
 		}
 		h.match(ctx)
+		select {
+		case h.matched <- struct{}{}:
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -171,6 +179,8 @@ func (h *Home) Commands() node.Commands {
 	c["home.decline"] = node.Do(h.decline)
 	c["home.withdraw"] = node.Do(h.withdraw)
 	c["home.ledger"] = node.Do(h.readLedger)
+	c["home.rules"] = node.Do(h.showRules)
+	c["home.rules.test"] = node.Do(h.testRules)
 	return c
 }
 

@@ -20,6 +20,8 @@ type Item struct {
 	Request consent.RequestID `json:"request"`
 	Arrived time.Time         `json:"arrived"`
 	Cameras []Matched         `json:"cameras"`
+	Action  rules.Action      `json:"action"`           // how far the owner's switches let it come: one that is only held is not told
+	Drafts  []Draft           `json:"drafts,omitempty"` // what was prepared for approval
 	State   string            `json:"state"`            // "new" or "declined"; shown as "approved" where an answer says so
 	Held    bool              `json:"held"`             // recordings are kept from roll-off until the request expires
 	Reason  string            `json:"reason,omitempty"` // why some recordings are not held: "hold-quota" or "hold-failed"
@@ -106,38 +108,24 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 	if why := h.hides(r); why != "" {
 		return nil
 	}
-	h.mu.Lock()
-	var cameras []library.CameraID
-	for _, c := range h.cameras {
-		if c.matches(r.Body) {
-			cameras = append(cameras, c.Name)
-		}
+	action := h.action(r)
+	if action == rules.Ignore {
+		return h.forget(ctx, r)
 	}
-	h.mu.Unlock()
-	slack := time.Duration(h.peer.Config.Home.ClockUncertainty)
-	recordings, err := h.library.OverlappingAny(ctx, cameras, r.Body.From.Add(-slack), r.Body.Until.Add(slack))
+	recordings, found, err := h.footage(ctx, h.seeing(r), r)
 	if err != nil {
 		return err
-	}
-	found := []Matched{}
-	for _, rec := range recordings {
-		if n := len(found); n == 0 || found[n-1].Camera != rec.Camera {
-			found = append(found, Matched{Camera: rec.Camera, From: later(rec.Start, r.Body.From.Time)})
-		}
-		m := &found[len(found)-1]
-		m.Recordings++
-		m.Until = later(m.Until, earlier(rec.End(), r.Body.Until.Time))
 	}
 	h.mu.Lock()
 	item := h.inbox[r.ID]
 	switch {
-	case len(found) == 0 && item == nil, item != nil && slices.Equal(item.Cameras, found) && (item.Held && item.Problem == "" || len(found) == 0):
+	case len(found) == 0 && item == nil, item != nil && item.Action == action && slices.Equal(item.Cameras, found) && (item.Held && item.Problem == "" || len(found) == 0):
 		h.mu.Unlock()
 		return nil
 	case len(found) == 0:
 		// What is held stays held until the request ends; nothing of it can be approved.
 		defer h.mu.Unlock()
-		item.Cameras = found
+		item.Cameras, item.Action = found, action
 		return h.saveItem(item)
 	}
 	h.mu.Unlock()
@@ -149,7 +137,7 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 		item = &Item{Request: r.ID, Arrived: h.peer.Now().UTC(), State: "new"}
 	}
 	before := *item
-	item.Cameras, item.Held, item.Reason, item.Problem = found, err == nil, "", ""
+	item.Action, item.Cameras, item.Held, item.Reason, item.Problem = action, found, err == nil, "", ""
 	if err != nil {
 		item.Reason, item.Problem = "hold-failed", "not kept from roll-off: "+err.Error()
 	} else if n := len(kept.Unprotected); n > 0 {
@@ -160,9 +148,10 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 		item.Problem = fmt.Sprintf("%d of %d recordings are not kept from roll-off: %s", n, len(recordings), kept.Unprotected[0].Reason)
 	}
 	h.inbox[r.ID] = item
-	if fresh {
+	if before.Action < rules.Tell && action >= rules.Tell {
 		h.peer.Log.Info("a request asks for footage of this home", "request", string(r.ID), "agency", r.Name)
-	} else if slices.Equal(before.Cameras, found) && before.Held == item.Held && before.Problem == item.Problem {
+	}
+	if !fresh && before.Action == action && slices.Equal(before.Cameras, found) && before.Held == item.Held && before.Problem == item.Problem {
 		return nil // no better than before
 	}
 	err = h.saveItem(item)
@@ -176,16 +165,36 @@ func (h *Home) matchOne(ctx context.Context, r node.Request) error {
 	return err
 }
 
-// hides says why this home does not show a request, or "".
-func (h *Home) hides(r node.Request) string {
-	a, ok := h.peer.Agency(r.Agency)
-	if !ok {
-		return "the charter does not admit the agency"
+// seeing lists the offered cameras that see what a request asks about.
+func (h *Home) seeing(r node.Request) (cameras []library.CameraID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, c := range h.cameras {
+		if c.matches(r.Body) {
+			cameras = append(cameras, c.Name)
+		}
 	}
-	c := h.peer.Config.Home
-	_, why := rules.Show(h.peer.Charter(), a, r.Body, rules.Strictness{ClassesOn: c.ClassesOn, ClassesOff: c.ClassesOff})
-	return why
+	return cameras
 }
+
+// footage is what those cameras have of a request's window, widened by how far their clocks may be off.
+func (h *Home) footage(ctx context.Context, cameras []library.CameraID, r node.Request) ([]library.Recording, []Matched, error) {
+	slack := time.Duration(h.peer.Config.Home.ClockUncertainty)
+	recordings, err := h.library.OverlappingAny(ctx, cameras, r.Body.From.Add(-slack), r.Body.Until.Add(slack))
+	found := []Matched{}
+	for _, rec := range recordings {
+		if n := len(found); n == 0 || found[n-1].Camera != rec.Camera {
+			found = append(found, Matched{Camera: rec.Camera, From: later(rec.Start, r.Body.From.Time)})
+		}
+		m := &found[len(found)-1]
+		m.Recordings++
+		m.Until = later(m.Until, earlier(rec.End(), r.Body.Until.Time))
+	}
+	return recordings, found, err
+}
+
+// hides says why this home does not show a request, or "".
+func (h *Home) hides(r node.Request) string { return h.hidesBy(h.peer.Config.Home, r) }
 
 // holdName is the name of a request's hold on disk.
 func holdName(id consent.RequestID) string { return "request-" + string(id) }
@@ -203,8 +212,8 @@ func (h *Home) loadInbox() error {
 		return err
 	}
 	for _, name := range names {
-		var i Item
-		if err := node.ReadJSON(name, &i); err != nil {
+		i, err := readItem(name)
+		if err != nil {
 			// What matches is found again; a decision is kept with its answer.
 			h.peer.Log.Error("inbox item unreadable, set aside", "file", name, "err", err)
 			if err := h.disk().Rename(name, name+".damaged"); err != nil {
@@ -212,21 +221,27 @@ func (h *Home) loadInbox() error {
 			}
 			continue
 		}
-		h.inbox[i.Request] = &i
+		h.inbox[i.Request] = i
 	}
 	return nil
 }
 
+// readItem reads an item. One of a time before there were switches was told.
+func readItem(path string) (*Item, error) {
+	i := &Item{Action: rules.Tell}
+	return i, node.ReadJSON(path, i)
+}
+
 // List is the arguments of "home.inbox".
 type List struct {
-	All bool `json:"all"` // also what is over
+	All bool `json:"all"` // also what is over, and what the owner's switches did not let come to notice
 }
 
 func (h *Home) list(_ context.Context, a List) ([]Card, error) {
 	cards := []Card{}
 	for _, r := range h.peer.Requests() {
 		item, ok := h.itemOf(r.ID)
-		if !ok || !a.All && h.mayAnswer(r) != nil {
+		if !ok || !a.All && (h.mayAnswer(r) != nil || item.Action < rules.Tell && item.State != "approved") {
 			continue
 		}
 		cards = append(cards, h.card(r, item))
@@ -299,6 +314,12 @@ func (h *Home) shown(item Item) Item {
 	case item.State == "approved": // of a time when the inbox kept that, too
 		item.State = "new"
 	}
+	item.Drafts = slices.Clone(item.Drafts)
+	for i := range item.Drafts {
+		if item.Drafts[i].Problem == "" {
+			item.Drafts[i].File = h.draftFile(item.Request, item.Drafts[i].Camera)
+		}
+	}
 	return item
 }
 
@@ -343,7 +364,7 @@ func (h *Home) decline(_ context.Context, a RequestArg) (Item, error) {
 		return Item{}, node.WithHint(errors.New("footage was already approved for this request"), "`porchlight home withdraw "+short(id)+"` stops what has not left yet")
 	}
 	item.State = "declined"
-	return *item, h.saveItem(item)
+	return *item, h.dropDrafts(item)
 }
 
 func short(id consent.RequestID) string { return string(id[:min(len(id), 12)]) }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,25 +86,48 @@ func (h *Home) preview(ctx context.Context, a Preview) (Previewed, error) {
 	if err != nil {
 		return Previewed{}, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(a.Out), ".porchlight-*")
+	return h.clipTo(ctx, filepath.Dir(a.Out), a.Out, library.CameraID(a.Camera), from, until, math.MaxInt64)
+}
+
+// clipTo writes a clip of at most that many bytes to a file, which is there whole or not at all; until then
+// it is in temp, on the same disk.
+func (h *Home) clipTo(ctx context.Context, temp, out string, camera library.CameraID, from, until time.Time, most int64) (Previewed, error) {
+	f, err := os.CreateTemp(temp, ".porchlight-*")
 	if err != nil {
 		return Previewed{}, err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	res, _, err := h.cut(ctx, f, library.CameraID(a.Camera), from, until)
+	w := &bounded{w: f, left: most}
+	res, _, err := h.cut(ctx, w, camera, from, until)
 	if err != nil {
 		return Previewed{}, err
 	}
-	info, err := f.Stat()
-	if err != nil {
+	if err := f.Sync(); err != nil {
 		return Previewed{}, err
 	}
-	if err := os.Rename(f.Name(), a.Out); err != nil {
+	if err := os.Rename(f.Name(), out); err != nil {
 		return Previewed{}, err
 	}
 	shown := whole(res.From, res.Until)
-	return Previewed{Out: a.Out, Bytes: info.Size(), From: shown.From.Time, Until: shown.Until.Time, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps), Overlaps: len(res.Overlaps)}, nil
+	return Previewed{Out: out, Bytes: most - w.left, From: shown.From.Time, Until: shown.Until.Time, LeadIn: res.LeadIn.Seconds(), Gaps: len(res.Gaps), Overlaps: len(res.Overlaps)}, nil
+}
+
+// bounded writes so many bytes and no more.
+type bounded struct {
+	w    io.Writer
+	left int64
+}
+
+var errNoRoom = errors.New("more than the room there is")
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if int64(len(p)) > b.left {
+		return 0, errNoRoom
+	}
+	n, err := b.w.Write(p)
+	b.left -= int64(n)
+	return n, err
 }
 
 // prepare makes the releases and the grant of an approved answer. It starts from nothing each

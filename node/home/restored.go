@@ -41,8 +41,9 @@ func Halt(disk durable.Disk, dir string, backup, now time.Time) (stopped []strin
 		return nil, err
 	}
 	for _, name := range items {
-		i, path := &Item{}, filepath.Join(dir, filepath.FromSlash(name))
-		if node.ReadJSON(path, i) != nil || !i.Held {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		i, err := readItem(path)
+		if err != nil || !i.Held {
 			continue
 		}
 		i.Held = false

@@ -14,6 +14,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
 	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/consent/rules"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
@@ -48,7 +49,7 @@ and sends what you approved.`),
 		cli.NewStatusOf(a.App, node.Home),
 		newCamerasCommand(a),
 		newInboxCommand(a), newShowCommand(a), newPreviewCommand(a), newApproveCommand(a),
-		newDeclineCommand(a), newWithdrawCommand(a), newLedgerCommand(a),
+		newDeclineCommand(a), newWithdrawCommand(a), newLedgerCommand(a), newRulesCommand(a),
 	)
 	return cmd
 }
@@ -69,7 +70,7 @@ func newInboxCommand(a *app) *cobra.Command {
 		Short: "List the requests that ask for footage you have",
 		Long: `Lists the live requests whose area one of your offered cameras sees and whose time you have recordings
 of. Such recordings are kept from roll-off, on this disk, until the request expires. Nothing of it can be
-seen from outside.`,
+seen from outside. What your rules ignore or only hold is not listed (porchlight home rules).`,
 		Example: "  porchlight home inbox\n  porchlight home inbox --all",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -80,7 +81,7 @@ seen from outside.`,
 			return a.Show(cards, func(w io.Writer) error { return a.writeInbox(w, cards) })
 		})),
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "also requests that are over")
+	cmd.Flags().BoolVar(&all, "all", false, "also requests that are over, or only held")
 	return cmd
 }
 
@@ -109,7 +110,21 @@ func inboxState(c home.Card) string {
 	if c.Reason != "" {
 		s += "; " + c.Reason
 	}
-	return s
+	return s + byRules(c)
+}
+
+// byRules says what the owner's rules did with a request, where that is not to tell.
+func byRules(c home.Card) string {
+	switch {
+	case c.State == "approved":
+	case c.Action == rules.Ignore:
+		return "; ignored by your rules"
+	case c.Action == rules.Hold:
+		return "; held silently by your rules"
+	case len(c.Drafts) > 0:
+		return "; prepared for you"
+	}
+	return ""
 }
 
 func cameraNames(m []home.Matched) string {
@@ -201,7 +216,27 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 			return err
 		}
 	}
+	if err := writeDrafts(w, c); err != nil {
+		return err
+	}
 	return a.writeAnswers(w, c.Answers)
+}
+
+// writeDrafts names what was prepared, so that its owner can look at it.
+func writeDrafts(w io.Writer, c home.Card) error {
+	if len(c.Drafts) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "\nprepared for your approval: what approving would send; nothing of it has left")
+	var rows [][]string
+	for _, d := range c.Drafts {
+		if d.Problem != "" {
+			rows = append(rows, []string{"  " + string(d.Camera), "-", "-", "not prepared: " + ui.Clean(d.Problem)})
+			continue
+		}
+		rows = append(rows, []string{"  " + string(d.Camera), ui.Span(d.From, d.Until), ui.MB(d.Bytes), d.File})
+	}
+	return ui.Table(w, []string{"  CAMERA", "CLIP", "SIZE", "FILE"}, rows)
 }
 
 func stateText(c home.Card) string {
@@ -212,7 +247,7 @@ func stateText(c home.Card) string {
 	if c.Held {
 		s += "; recordings are kept from roll-off"
 	}
-	return s
+	return s + byRules(c)
 }
 
 // basisText is what the agency declares, and what it means for the owner. No basis obliges anybody
