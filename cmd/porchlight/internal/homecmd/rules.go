@@ -108,7 +108,7 @@ before you make it. Nothing is changed and nothing is sent.`,
 
 func writeReplayed(w io.Writer, list []home.Replayed, t home.RulesTest) error {
 	if len(list) == 0 {
-		_, err := fmt.Fprintln(w, "nobody has asked for anything yet")
+		_, err := fmt.Fprintln(w, "nobody has asked for anything")
 		return err
 	}
 	changed := 0
