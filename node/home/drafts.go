@@ -37,6 +37,21 @@ func (h *Home) draftFile(id consent.RequestID, camera library.CameraID) string {
 	return path
 }
 
+// there lists the drafts of an item whose files are there, whole, as no backup has them, and those that
+// could not be made.
+func (h *Home) there(item Item) (drafts []Draft) {
+	for _, d := range item.Drafts {
+		if d.Problem == "" {
+			d.File = h.draftFile(item.Request, d.Camera)
+			if info, err := os.Stat(d.File); err != nil || info.Size() != d.Bytes {
+				continue
+			}
+		}
+		drafts = append(drafts, d)
+	}
+	return drafts
+}
+
 // draft makes and deletes drafts as requests come and end, until ctx ends. It is slow work, beside
 // look, which keeps recordings from roll-off meanwhile.
 func (h *Home) draft(ctx context.Context) error {
@@ -123,12 +138,8 @@ func (h *Home) draftsFor(ctx context.Context, r node.Request) error {
 		if err != nil {
 			continue // withdrawn since it was matched
 		}
-		i := slices.IndexFunc(item.Drafts, func(d Draft) bool { return d.Camera == m.Camera })
-		if i >= 0 && item.Drafts[i].Of == of {
-			d := item.Drafts[i]
-			if info, err := os.Stat(d.File); d.Problem != "" || err == nil && info.Size() == d.Bytes {
-				continue
-			}
+		if slices.ContainsFunc(item.Drafts, func(d Draft) bool { return d.Camera == m.Camera && d.Of == of }) {
+			continue
 		}
 		if err := h.makeDraft(ctx, r, Draft{Camera: m.Camera, Of: of}); err != nil {
 			errs = append(errs, err)
@@ -178,7 +189,7 @@ func (h *Home) makeDraft(ctx context.Context, r node.Request, d Draft) error {
 		if errors.Is(err, errNoRoom) {
 			d.Problem = "drafts may take hold_quota_mb together, and this one does not fit; `porchlight home preview` makes it elsewhere"
 		}
-		_ = os.Remove(file) // of other recordings; the next tidying would take it, too
+		_ = os.Remove(file) // one of other recordings; it goes with the rest at the latest
 	}
 	d.Bytes, d.From, d.Until = clip.Bytes, clip.From, clip.Until
 	h.mu.Lock()
@@ -202,7 +213,7 @@ func (h *Home) keepDrafts(id consent.RequestID, keep func(Draft) bool) error {
 	var errs []error
 	item.Drafts = slices.DeleteFunc(item.Drafts, func(d Draft) bool {
 		if !keep(d) {
-			errs = append(errs, os.Remove(h.draftFile(id, d.Camera)))
+			errs = append(errs, os.RemoveAll(h.draftFile(id, d.Camera)))
 		}
 		return !keep(d)
 	})

@@ -314,12 +314,7 @@ func (h *Home) shown(item Item) Item {
 	case item.State == "approved": // of a time when the inbox kept that, too
 		item.State = "new"
 	}
-	item.Drafts = slices.Clone(item.Drafts)
-	for i := range item.Drafts {
-		if item.Drafts[i].Problem == "" {
-			item.Drafts[i].File = h.draftFile(item.Request, item.Drafts[i].Camera)
-		}
-	}
+	item.Drafts = h.there(item)
 	return item
 }
 

@@ -259,6 +259,10 @@ func TestRulesInConfig(t *testing.T) {
 			t.Errorf("%s: hint %q", text, node.HintOf(err))
 		}
 	}
+	ok(t, os.WriteFile(path, []byte("[home]\nswitch = [{quiet = \"22:00-07:00\", do = \"hold\"}, {do = \"tell\"}]\n"), 0o600))
+	if c, err := node.ReadConfig(path, node.Home); err != nil || len(c.Home.Switches) != 2 {
+		t.Errorf("written on one line: %+v, %v", c.Home.Switches, err)
+	}
 	// The example in the default config works as it stands there.
 	text := node.DefaultConfig(node.Home)
 	example := strings.ReplaceAll(text[strings.Index(text, "# [[home.switch]]"):], "\n# ", "\n")
