@@ -2,7 +2,6 @@ package node
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 )
 
@@ -20,13 +19,8 @@ func (p *Peer) EveryRequest() []Weighed {
 	defer p.mu.Unlock()
 	all := make([]Weighed, 0, len(p.requests))
 	for _, r := range p.requests {
-		d := p.dockets[r.Agency]
-		r.Ended = d.ended(r.ID)
-		w := Weighed{Request: r, Barred: p.lawful(r)}
-		if d.Forked() {
-			w.Barred = fmt.Errorf("docket of %s: %w", r.Name, errForked)
-		}
-		all = append(all, w)
+		r.Ended = p.dockets[r.Agency].ended(r.ID)
+		all = append(all, Weighed{Request: r, Barred: p.lawful(r)})
 	}
 	slices.SortFunc(all, func(a, b Weighed) int {
 		return cmp.Or(b.Body.Created.Compare(a.Body.Created.Time), cmp.Compare(a.ID, b.ID))

@@ -21,11 +21,10 @@ func (h *Home) hidesBy(c node.HomeConfig, r node.Request) string {
 	return why
 }
 
-// decide is what the switches of those settings do with a request at some moment. Every agency's claim of an
-// emergency counts.
+// decide is what the switches of those settings do with a request at some moment.
 func (h *Home) decide(c node.HomeConfig, r node.Request, at time.Time) (rules.Action, string) {
 	a, _ := h.peer.Agency(r.Agency) // hidesBy has asked; the zero class is on no list
-	return rules.Decide(c.Switches, a.Class, r.Body, h.local(c, at), true)
+	return rules.Decide(c.Switches, a.Class, r.Body, h.local(c, at), h.peer.ExigentCounts(r.Agency))
 }
 
 // local is a moment as the owner's clock shows it.
