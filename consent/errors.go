@@ -65,6 +65,8 @@ const (
 	WrongPrevious Class = "wrong-previous" // does not follow the version it was put after
 	Frozen        Class = "frozen"         // two valid successors exist; neither has been healed
 	UnknownAgency Class = "unknown-agency" // the charter does not admit this agency
+	Unaccounted   Class = "unaccounted"    // an agency comes or goes in a way that the version before does not allow
+	Suspended     Class = "suspended"      // the charter has suspended this agency
 )
 
 // Refusals of dockets.

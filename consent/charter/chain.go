@@ -16,7 +16,16 @@ type Link struct {
 	Charter *Charter
 	Note    []byte
 	Hash    string   // lower-case hex SHA-256 of Note
-	Rivals  [][]byte // notes of other valid successors of the version before; not empty: frozen
+	Copies  [][]byte // notes of the same text with the signatures of others
+	Rivals  [][]byte // notes of other valid successors of the version before; not empty on the newest: frozen
+}
+
+// notes lists the link's note, its copies and its rivals.
+func (l Link) notes() [][]byte { return slices.Concat([][]byte{l.Note}, l.Copies, l.Rivals) }
+
+// isNamed reports whether one of the hashes is that of the link's version, in any of its copies.
+func (l Link) isNamed(hashes []string) bool {
+	return slices.ContainsFunc(append([][]byte{l.Note}, l.Copies...), func(n []byte) bool { return slices.Contains(hashes, consent.HashText(n)) })
 }
 
 // A Chain is the verified versions of a mesh's charter, oldest first. Chains are made by [Start] and
@@ -35,7 +44,7 @@ func Start(msg []byte) (Chain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Chain{link(c, msg)}, nil
+	return Chain{{Charter: c, Note: bytes.Clone(msg), Hash: consent.HashText(msg)}}, nil
 }
 
 // Extend verifies a note against the chain and returns the chain with it. A note the chain already has
@@ -48,57 +57,69 @@ func (c Chain) Extend(msg []byte) (Chain, error) {
 	if c.has(msg) {
 		return c, nil
 	}
-	last := c[len(c)-1]
-	rival := false
+	at := len(c)
 	next, err := open(msg, func(n *Charter) (*Charter, error) {
 		if n.Mesh != c[0].Charter.Mesh {
 			return nil, consent.Refuse(consent.BadValue, "mesh", "%q where the mesh is %q", n.Mesh, c[0].Charter.Mesh)
 		}
-		var old *Charter
-		switch {
-		case n.Version == last.Charter.Version+1:
-			old = last.Charter
-			if len(n.Also) > 0 && len(c) > 1 {
-				old = c[len(c)-2].Charter
-			}
-			if err := c.follows(n); err != nil {
-				return nil, err
-			}
-		case n.Version == last.Charter.Version && len(c) > 1 && n.Previous == last.Charter.Previous && len(n.Also) == 0:
-			rival = true
-			old = c[len(c)-2].Charter
-		default:
-			return nil, consent.Refuse(consent.WrongPrevious, "version", "version %d after %.16s… cannot follow or rival version %d",
-				n.Version, n.Previous, last.Charter.Version)
+		at = n.Version - 1
+		if err := c.joins(n, msg); err != nil {
+			return nil, err
 		}
-		if n.Created.Before(old.Created.Time) {
-			return nil, consent.Refuse(consent.BadValue, "created", "%s is before the version it follows", n.Created)
-		}
-		return old, nil
+		return c.precedes(n)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if !rival {
-		return append(slices.Clip(c), link(next, msg)), nil
+	if at == len(c) {
+		return append(slices.Clip(c), Link{Charter: next, Note: bytes.Clone(msg), Hash: consent.HashText(msg)}), nil
 	}
-	if len(last.Rivals) >= MaxRivals {
+	l := c[at]
+	list := &l.Rivals
+	if bytes.Equal(textOf(l.Note), textOf(msg)) {
+		list = &l.Copies
+	}
+	if len(*list) >= MaxRivals {
 		return c, nil
 	}
-	last.Rivals = append(slices.Clip(last.Rivals), bytes.Clone(msg))
-	return append(slices.Clone(c[:len(c)-1]), last), nil
+	*list = append(slices.Clip(*list), bytes.Clone(msg))
+	c = slices.Clone(c)
+	c[at] = l
+	return c, nil
 }
 
-// follows checks that n names the end of the chain, with all the rivals known there.
+// joins says whether a version has a place in the chain: after its end, as a copy of what is there, as a rival of the
+// newest, or as a rival that a later version settled.
+func (c Chain) joins(n *Charter, msg []byte) error {
+	at := n.Version - 1
+	if at == len(c) {
+		return c.follows(n)
+	}
+	if at > 0 && at < len(c) {
+		known := slices.ContainsFunc(c[at].notes(), func(o []byte) bool { return bytes.Equal(textOf(o), textOf(msg)) })
+		settled := at+1 < len(c) && slices.Contains(c[at+1].Charter.named(), consent.HashText(msg))
+		alike := (len(n.Also) == 0) == (len(c[at].Charter.Also) == 0)
+		if known || (settled || at == len(c)-1 && alike) && c[:at].follows(n) == nil {
+			return nil
+		}
+	}
+	return consent.Refuse(consent.WrongPrevious, "version", "version %d after %.16s… cannot follow or rival version %d", n.Version, n.Previous, len(c))
+}
+
+// named lists the hashes of the versions that c follows.
+func (c *Charter) named() []string { return append([]string{c.Previous}, c.Also...) }
+
+// follows checks that n names the end of the chain, with all the rivals known there. Any copy of a version stands
+// for it.
 func (c Chain) follows(n *Charter) error {
 	last := c[len(c)-1]
-	named := append([]string{n.Previous}, n.Also...)
-	if !slices.Contains(named, last.Hash) {
+	if !last.isNamed(n.named()) {
 		return consent.Refuse(consent.WrongPrevious, "previous", "version %d follows %.16s…, not our version %d, %.16s…",
 			n.Version, n.Previous, last.Charter.Version, last.Hash)
 	}
 	for _, r := range last.Rivals {
-		if !slices.Contains(named, consent.HashText(r)) {
+		copies := slices.DeleteFunc(slices.Clone(last.Rivals), func(o []byte) bool { return !bytes.Equal(textOf(o), textOf(r)) })
+		if !slices.ContainsFunc(copies, func(o []byte) bool { return slices.Contains(n.named(), consent.HashText(o)) }) {
 			return consent.Refuse(consent.Frozen, "also", "version %d has rivals; what follows has to name every one of them, %.16s… too",
 				last.Charter.Version, consent.HashText(r))
 		}
@@ -106,14 +127,59 @@ func (c Chain) follows(n *Charter) error {
 	return nil
 }
 
-func (c Chain) has(msg []byte) bool {
-	for _, l := range c {
-		if bytes.Equal(l.Note, msg) || slices.ContainsFunc(l.Rivals, func(r []byte) bool { return bytes.Equal(r, msg) }) {
-			return true
+// precedes returns the version whose signers have to agree to n, and holds n against it.
+func (c Chain) precedes(n *Charter) (*Charter, error) {
+	i := c.before(n.Version-1, len(n.Also) > 0)
+	old := c[i].Charter
+	if n.Created.Before(old.Created.Time) {
+		return nil, consent.Refuse(consent.BadValue, "created", "%s is before the version it follows", n.Created)
+	}
+	return old, c[:i+1].account(n)
+}
+
+// Predecessor returns the version that a proposal, signed or not, changes: the one whose signers have to agree to
+// it. It refuses what no signatures could make the next version of this chain.
+func (c Chain) Predecessor(n *Charter) (*Charter, error) {
+	if len(c) == 0 || n.Version != len(c)+1 {
+		return nil, consent.Refuse(consent.WrongPrevious, "version", "version %d is not the next after version %d", n.Version, len(c))
+	}
+	if err := c.follows(n); err != nil {
+		return nil, err
+	}
+	return c.precedes(n)
+}
+
+// before returns the index of the version that counts before the one at index at: the one just before it, or where
+// that one heals a fork, the one before the fork.
+func (c Chain) before(at int, heals bool) int {
+	i := at - 1
+	if heals {
+		for i--; len(c[i+1].Charter.Also) > 0; i-- {
 		}
 	}
-	return false
+	return i
 }
+
+// counts reports whether the version at index i has no rival, known here or named by the version that follows.
+func (c Chain) counts(i int) bool {
+	return len(c[i].Rivals) == 0 && (i+1 == len(c) || len(c[i+1].Charter.Also) == 0)
+}
+
+func (c Chain) has(msg []byte) bool {
+	return slices.ContainsFunc(c, func(l Link) bool {
+		return slices.ContainsFunc(l.notes(), func(n []byte) bool { return bytes.Equal(n, msg) })
+	})
+}
+
+// Holds reports whether the chain has a note of that hash, be it of a rival.
+func (c Chain) Holds(hash string) bool {
+	return slices.ContainsFunc(c, func(l Link) bool {
+		return slices.ContainsFunc(l.notes(), func(n []byte) bool { return consent.HashText(n) == hash })
+	})
+}
+
+// textOf returns what the signatures of a note cover.
+func textOf(msg []byte) []byte { return msg[:bytes.LastIndex(msg, []byte("\n\n"))+1] }
 
 // open reads a charter and holds its signatures against both thresholds. after returns the version whose
 // signers have to agree, nil for version 1.
@@ -123,31 +189,25 @@ func open(msg []byte, after func(*Charter) (*Charter, error)) (*Charter, error) 
 		if err != nil {
 			return nil, err
 		}
-		lists := []*Charter{c}
-		if old != nil {
-			lists = []*Charter{old, c}
-		}
 		ids, err := consent.SignerIDs(msg)
 		if err != nil {
 			return nil, err
 		}
 		var keys []consent.VerifierKey
-		for _, l := range lists {
-			n := 0
-			for _, s := range l.Signers {
-				id, err := s.Key.ID()
-				if err != nil {
-					return nil, err
-				}
-				if !slices.Contains(ids, id) {
-					continue
-				}
-				n++
-				if !slices.Contains(keys, s.Key) {
-					keys = append(keys, s.Key)
-				}
+		for _, k := range c.Signatories(old) {
+			id, err := k.ID()
+			if err != nil {
+				return nil, err
 			}
-			if n < l.Threshold {
+			if slices.Contains(ids, id) {
+				keys = append(keys, k)
+			}
+		}
+		for _, l := range []*Charter{old, c} {
+			if l == nil {
+				continue
+			}
+			if n := l.signedBy(keys); n < l.Threshold {
 				return nil, consent.Refuse(consent.BelowQuorum, "", "version %d has %d signatures of the signers of version %d; it needs %d",
 					c.Version, n, l.Version, l.Threshold)
 			}
@@ -156,8 +216,31 @@ func open(msg []byte, after func(*Charter) (*Charter, error)) (*Charter, error) 
 	})
 }
 
-func link(c *Charter, msg []byte) Link {
-	return Link{Charter: c, Note: bytes.Clone(msg), Hash: consent.HashText(msg)}
+// Signatories lists the keys that may sign c as the successor of old, which is nil for version 1, in the order of
+// their signature lines: the old signers, then those who are new.
+func (c *Charter) Signatories(old *Charter) []consent.VerifierKey {
+	var keys []consent.VerifierKey
+	for _, l := range []*Charter{old, c} {
+		if l == nil {
+			continue
+		}
+		for _, s := range l.Signers {
+			if !slices.Contains(keys, s.Key) {
+				keys = append(keys, s.Key)
+			}
+		}
+	}
+	return keys
+}
+
+// signedBy counts the signers of c among the keys.
+func (c *Charter) signedBy(keys []consent.VerifierKey) (n int) {
+	for _, s := range c.Signers {
+		if slices.Contains(keys, s.Key) {
+			n++
+		}
+	}
+	return n
 }
 
 // Mesh returns the id of the mesh, "" for the empty Chain.
@@ -176,19 +259,19 @@ func (c Chain) current() Link {
 	case len(c) == 0:
 		return Link{Charter: &Charter{}}
 	case c.Frozen():
-		return c[len(c)-2]
+		return c[c.before(len(c), true)]
 	}
 	return c[len(c)-1]
 }
 
-// Current returns the version that counts: the newest, or when frozen the one before it. It belongs to
+// Current returns the version that counts: the newest, or when frozen the one before the fork. It belongs to
 // the chain and is not to be changed. For the empty Chain it is a Charter that admits nobody.
 func (c Chain) Current() *Charter { return c.current().Charter }
 
 // CurrentHash returns the hash of the version that counts, "" for the empty Chain.
 func (c Chain) CurrentHash() string { return c.current().Hash }
 
-// Agency finds an agency that the current version admits.
+// Agency finds an agency that the current version lists, a suspended one too.
 func (c Chain) Agency(id consent.AgencyID) (Agency, bool) { return c.Current().Agency(id) }
 
 // DocketAgency is Agency with the first supervisors of every version that counts, newest version first,
@@ -202,7 +285,7 @@ func (c Chain) DocketAgency(id consent.AgencyID) (Agency, bool) {
 	}
 	a.Supervisors = slices.Clone(a.Supervisors)
 	for v := c.Current().Version - 1; v > 0; v-- {
-		if len(c[v-1].Rivals) > 0 {
+		if !c.counts(v - 1) {
 			continue
 		}
 		old, _ := c[v-1].Charter.Agency(id)
@@ -216,13 +299,12 @@ func (c Chain) DocketAgency(id consent.AgencyID) (Agency, bool) {
 }
 
 // Notes returns what another peer needs to rebuild this chain with [Start] and [Chain.Extend], in
-// order, rivals included.
+// order, copies and rivals included.
 func (c Chain) Notes() [][]byte {
 	var notes [][]byte
 	for _, l := range c {
-		notes = append(notes, bytes.Clone(l.Note))
-		for _, r := range l.Rivals {
-			notes = append(notes, bytes.Clone(r))
+		for _, n := range l.notes() {
+			notes = append(notes, bytes.Clone(n))
 		}
 	}
 	return notes
@@ -234,8 +316,13 @@ type Card Agency
 // Kind is "agency-card".
 func (Card) Kind() string { return "agency-card" }
 
-// Check refuses what [Agency.Check] refuses.
-func (c Card) Check() error { return Agency(c).Check() }
+// Check refuses what [Agency.Check] refuses, and what an agency cannot say of itself.
+func (c Card) Check() error {
+	if c.Suspended != "" || c.Succeeds != nil {
+		return consent.Refuse(consent.BadValue, "", "a card says neither that its agency is suspended nor whom it succeeds; a charter does")
+	}
+	return Agency(c).Check()
+}
 
 // OpenCard reads an agency card signed by the docket key it names. That the key belongs to the agency
 // is what comparing the fingerprint by voice shows.
@@ -243,8 +330,10 @@ func OpenCard(msg []byte) (Card, error) {
 	return consent.Open(msg, func(c Card) ([]consent.VerifierKey, error) { return []consent.VerifierKey{c.Key}, nil })
 }
 
-// Fingerprint returns the words over the whole text of the card, "" for a card that has no text.
+// Fingerprint returns the words over the whole text of the card, "" for a card that has no text. What a charter's
+// signers added is left out, so that an agency in a charter has the fingerprint of its card.
 func (c Card) Fingerprint() string {
+	c.Suspended, c.Succeeds = "", nil
 	text, err := consent.Text(c)
 	if err != nil {
 		return ""

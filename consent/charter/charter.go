@@ -25,7 +25,8 @@
 //
 // # Agency card
 //
-// A document of kind "agency-card" holds what a charter says of one agency, signed by its docket key.
+// A document of kind "agency-card" holds what a charter says of one agency, signed by its docket key. It says
+// neither that the agency is suspended nor whom it succeeds: that is for the charter's signers.
 // The agency makes it, the charter's signers compare its [Card.Fingerprint] with the agency by voice.
 //
 // # Invitation
@@ -37,6 +38,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -52,6 +54,7 @@ const (
 	MaxWitnesses   = 32
 	MaxRivals      = 7
 	MaxName        = 120 // bytes, of a mesh, agency, signer or witness
+	MaxReason      = 300 // bytes, why an agency is suspended or removed
 )
 
 // AgencyClass says what sort of public body an agency is. The list is closed.
@@ -89,6 +92,7 @@ type Charter struct {
 	Signers      []Signer      `json:"signers"`
 	Threshold    int           `json:"threshold"` // over half of the signers
 	Agencies     []Agency      `json:"agencies,omitempty"`
+	Removed      []Removal     `json:"removed,omitempty"` // the agencies of the version before that this one does not list
 	Witnesses    []Witness     `json:"witnesses,omitempty"`
 	Quorum       int           `json:"quorum"` // cosignatures a checkpoint needs; 0 is shown as "not witnessed"
 	Limits       Limits        `json:"limits"`
@@ -116,7 +120,9 @@ type Agency struct {
 	Key          consent.VerifierKey   `json:"key"`         // signs the docket's checkpoints
 	Supervisors  []consent.VerifierKey `json:"supervisors"` // the first ones; the docket enrols others
 	Jurisdiction geo.Polygon           `json:"jurisdiction"`
-	PolicyURL    string                `json:"policy_url"` // https; its published policy on footage
+	PolicyURL    string                `json:"policy_url"`          // https; its published policy on footage
+	Suspended    string                `json:"suspended,omitempty"` // why it may not ask for now; empty: it is not suspended
+	Succeeds     *Succession           `json:"succeeds,omitempty"`  // the docket it lost; never changes
 }
 
 // ID returns the agency's id, which is that of its docket key, and "" when the key is unusable.
@@ -203,6 +209,9 @@ func (c Charter) Check() error {
 		return consent.Refuse(consent.BadThreshold, "threshold", "%d of %d; it has to be over half", c.Threshold, len(c.Signers))
 	}
 	if err := c.checkAgencies(); err != nil {
+		return err
+	}
+	if err := c.checkRemoved(); err != nil {
 		return err
 	}
 	keys = nil
@@ -322,10 +331,14 @@ func (a Agency) Check() error {
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(a.PolicyURL) > 300 || u.String() != a.PolicyURL {
 		return consent.Refuse(consent.BadValue, "policy_url", "%.80q is no https address of at most 300 bytes", a.PolicyURL)
 	}
-	return nil
+	return a.checkStanding()
 }
 
-// Agency finds an admitted agency.
+// Ended reports whether the charter's end has come. An ended charter lets nobody ask; it can still be followed by a
+// version that ends later.
+func (c *Charter) Ended(now time.Time) bool { return !now.Before(c.Ends.Time) }
+
+// Agency finds an agency that the charter lists, a suspended one too.
 func (c *Charter) Agency(id consent.AgencyID) (Agency, bool) {
 	for _, a := range c.Agencies {
 		if id != "" && a.ID() == id {
@@ -346,6 +359,13 @@ func (u *uniqueKeys) add(field string, k consent.VerifierKey) error {
 		return consent.Refuse(consent.BadValue, field, "the key of %s stands there twice", k.Name())
 	}
 	*u = append(*u, k)
+	return nil
+}
+
+func checkReason(field, s string) error {
+	if s == "" || len(s) > MaxReason || !utf8.ValidString(s) || strings.TrimSpace(s) != s || strings.ContainsFunc(s, unprintable) {
+		return consent.Refuse(consent.BadValue, field, "%.60q is no reason: one line of 1 to %d printable bytes", s, MaxReason)
+	}
 	return nil
 }
 

@@ -56,11 +56,20 @@ func after(c Chain, change func(*Charter)) Charter {
 	n := *c[len(c)-1].Charter
 	n.Version++
 	n.Previous = c[len(c)-1].Hash
-	n.Also = nil
+	n.Also, n.Removed = nil, nil
 	n.Created = consent.At(n.Created.AddDate(0, 1, 0))
 	change(&n)
 	return n
 }
+
+// dismiss removes an agency with a reason.
+func dismiss(n *Charter, id consent.AgencyID, reason string) {
+	a, _ := n.Agency(id)
+	n.Agencies = slices.DeleteFunc(slices.Clone(n.Agencies), func(o Agency) bool { return o.ID() == id })
+	n.Removed = append(slices.Clone(n.Removed), Removal{id, a.Name, reason})
+}
+
+func noPolice(n *Charter) { dismiss(n, police().ID(), "no outcome was ever told") }
 
 func sign(t testing.TB, c Charter, names ...string) []byte {
 	t.Helper()
@@ -123,7 +132,7 @@ func TestANeighbourhoodAgreesAndLaterRotatesItsSigners(t *testing.T) {
 		t.Error("a docket of nobody")
 	}
 	// Now Fay and Gus count, Dee no longer.
-	v3 := after(c2, func(n *Charter) { n.Agencies = nil })
+	v3 := after(c2, noPolice)
 	if _, err := c2.Extend(sign(t, v3, "ana", "ben", "dee")); consent.ClassOf(err) != consent.BelowQuorum {
 		t.Errorf("somebody who left signed: %v", err)
 	}
@@ -203,7 +212,7 @@ func TestTwoValidSuccessorsFreezeUntilAVersionNamesBoth(t *testing.T) {
 	marshals.Name, marshals.Class, marshals.Key = "Marshals", Federal, key("marshals").Verifier()
 	marshals.Supervisors = []consent.VerifierKey{key("marshal-ash").Verifier()}
 	a := sign(t, after(c, func(n *Charter) { n.Agencies = append(n.Agencies, marshals) }), "ana", "ben", "cai")
-	b := sign(t, after(c, func(n *Charter) { n.Agencies = nil }), "ben", "cai", "dee")
+	b := sign(t, after(c, noPolice), "ben", "cai", "dee")
 	ab, ba := must(t, must(t, c, a), b), must(t, must(t, c, b), a)
 	for _, f := range []Chain{ab, ba} {
 		if !f.Frozen() || f.CurrentHash() != c.CurrentHash() || len(f.Notes()) != 3 {
@@ -353,7 +362,7 @@ func ExampleChain() {
 		fmt.Println(err)
 		return
 	}
-	next := after(c, func(n *Charter) { n.Agencies = nil })
+	next := after(c, noPolice)
 	_, err = c.Extend(mustSign(next, "ana", "ben"))
 	fmt.Println(err)
 	c, err = c.Extend(mustSign(next, "ana", "ben", "eve"))
