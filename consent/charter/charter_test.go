@@ -248,6 +248,23 @@ func TestTwoValidSuccessorsFreezeUntilAVersionNamesBoth(t *testing.T) {
 			t.Error("the healed chain does not go on")
 		}
 	}
+	// Who saw one of them only and then what heals, takes the other in for the record, and nothing else.
+	h := must(t, must(t, c, a), healed)
+	if late := must(t, h, b); len(late.Notes()) != 4 || late.Frozen() || late.CurrentHash() != h.CurrentHash() {
+		t.Error("a rival that was settled by name did not find its place")
+	}
+	// Two versions that heal freeze the chain again, still at version 1, and a third one heals that.
+	other := sign(t, after(ab, func(n *Charter) { n.Also = []string{consent.HashText(b)}; n.LANOnly = true }), "ana", "ben", "cai")
+	for _, f := range []Chain{must(t, must(t, ab, healed), other), must(t, must(t, ba, other), healed)} {
+		if !f.Frozen() || f.CurrentHash() != c.CurrentHash() {
+			t.Errorf("two versions that heal: frozen %v at version %d", f.Frozen(), f.Current().Version)
+		}
+		fourth := after(f, func(n *Charter) { n.Also = []string{consent.HashText(f[2].Rivals[0])} })
+		fourth.Agencies = []Agency{police()}
+		if again := must(t, f, sign(t, fourth, "ana", "ben", "cai")); again.Frozen() || again.Current().Version != 4 {
+			t.Error("not healed")
+		}
+	}
 	// Many rivals are no memory.
 	many := ab
 	for i := range 20 {
@@ -255,6 +272,74 @@ func TestTwoValidSuccessorsFreezeUntilAVersionNamesBoth(t *testing.T) {
 	}
 	if len(many.Notes()) > 2+MaxRivals {
 		t.Errorf("%d notes are kept", len(many.Notes()))
+	}
+}
+
+func TestTwoWhoSignAtTheSameTimeMakeCopiesAndNoRivals(t *testing.T) {
+	c := start(t)
+	v2 := after(c, func(n *Charter) { n.LANOnly = true })
+	one, other := sign(t, v2, "ana", "ben", "cai"), sign(t, v2, "ana", "ben", "dee")
+	mine, theirs := must(t, must(t, c, one), other), must(t, must(t, c, other), one)
+	for _, f := range []Chain{mine, theirs} {
+		if f.Frozen() || f.Current().Version != 2 || len(f.Notes()) != 3 || !f.Holds(consent.HashText(one)) || !f.Holds(consent.HashText(other)) {
+			t.Error("one text that two groups signed froze the mesh")
+		}
+	}
+	// The next version names either.
+	for _, from := range []Chain{mine, theirs} {
+		v3 := sign(t, after(from, func(*Charter) {}), "ana", "ben", "cai")
+		for _, f := range []Chain{mine, theirs} {
+			if n := must(t, f, v3); n.Current().Version != 3 {
+				t.Error("one copy was followed, and who holds the other cannot go on")
+			}
+		}
+		behind := must(t, c, from[1].Note)
+		if late := must(t, must(t, behind, v3), sign(t, v2, "ana", "cai", "eve")); late.Current().Version != 3 || len(late.Notes()) != 4 {
+			t.Error("a copy that came late")
+		}
+	}
+	// A rival has copies too. What heals names one of them.
+	rival := after(c, func(n *Charter) { n.Quotas.EntriesPerDay = 3 })
+	r1, r2 := sign(t, rival, "ben", "cai", "dee"), sign(t, rival, "ben", "cai", "eve")
+	f := must(t, must(t, mine, r1), r2)
+	if !f.Frozen() {
+		t.Fatal("not frozen")
+	}
+	healing := after(f, func(n *Charter) { n.Also = []string{consent.HashText(r2)} })
+	if h := must(t, f, sign(t, healing, "ana", "ben", "cai")); h.Frozen() || h.Current().Version != 3 {
+		t.Error("not healed")
+	}
+	if _, err := c.Extend(sign(t, founding(), "ana", "cai", "eve")); consent.ClassOf(err) != consent.WrongPrevious {
+		t.Errorf("a copy of version 1, which is another mesh: %v", err)
+	}
+}
+
+func TestAProposalIsHeldAgainstWhatItChanges(t *testing.T) {
+	c := start(t)
+	v2 := after(c, func(n *Charter) { n.Signers = signers("fay", "ana", "ben", "cai", "dee") })
+	old, err := c.Predecessor(&v2)
+	if err != nil || old.Version != 1 {
+		t.Fatalf("%v", err)
+	}
+	var names []string
+	for _, k := range v2.Signatories(old) {
+		names = append(names, k.Name())
+	}
+	if !slices.Equal(names, []string{"ana", "ben", "cai", "dee", "eve", "fay"}) {
+		t.Errorf("the order of signature lines is %v", names)
+	}
+	c2 := must(t, c, sign(t, v2, "ana", "ben", "eve", "fay"))
+	for name, n := range map[string]Charter{
+		"a rival of what is there": after(c, func(n *Charter) { n.LANOnly = true }),
+		"a version skipped":        after(c2, func(n *Charter) { n.Version++ }),
+		"in silence":               after(c2, func(n *Charter) { n.Agencies = nil }),
+	} {
+		if _, err := c2.Predecessor(&n); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+	if _, err := Chain(nil).Predecessor(&v2); err == nil {
+		t.Error("something follows nothing")
 	}
 }
 

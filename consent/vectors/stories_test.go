@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
@@ -312,6 +314,19 @@ func (b *book) charters() {
 	third.Version, third.Previous, third.Created = 3, hash(charterNote2), at("2026-10-01T00:00:00Z")
 	b.add("charter", "frozen", "Version 2 has a rival that version 3 does not name.", consent.Frozen, frozen, sign(third, alice, bob, dave))
 
+	b.add("charter", "copy-accepted", "Version 2 again, as other signers signed it at the same time.", OK,
+		Context{Charters: []string{charterNote, charterNote2}}, sign(charter2(), alice, bob, carol, dave))
+	b.add("charter", "other-copy-followed-accepted", "Version 3 names a copy of version 2 that came second.", OK,
+		Context{Charters: []string{charterNote, sign(charter2(), alice, bob, carol, dave), charterNote2}}, sign(third, alice, bob, dave))
+	healed := third
+	healed.Also = []string{hash(frozen.Charters[2])}
+	if healed.Previous > healed.Also[0] {
+		healed.Previous, healed.Also[0] = healed.Also[0], healed.Previous
+	}
+	b.add("charter", "healed-accepted", "Version 3 names both and is signed by signers of version 1 and its own.", OK, frozen, sign(healed, alice, bob))
+	b.add("charter", "healed-below-quorum", "Of the signers of version 1, whom a version that heals needs, only Alice signed.", consent.BelowQuorum, frozen, sign(healed, alice, dave))
+	b.charterAgencies()
+
 	card := func(name, why string, class consent.Class, doc string) {
 		b.add("agency-card", name, why, class, Context{}, doc)
 	}
@@ -324,5 +339,106 @@ func (b *book) charters() {
 	card("other-key", "Signed by somebody else.", consent.MissingSignature, forge("agency-card", body(charter.Card(police())), okafor))
 	card("jurisdiction", "A jurisdiction of two vertices.", consent.AreaInvalid, changed(func(a *charter.Agency) { a.Jurisdiction = a.Jurisdiction[:2] }))
 	card("policy-url", "A policy that is not fetched over https.", consent.BadValue, changed(func(a *charter.Agency) { a.PolicyURL = "http://police.millbrook.example/" }))
+	card("suspended", "An agency says of itself that it is suspended.", consent.BadValue, changed(func(a *charter.Agency) { a.Suspended = "no outcomes" }))
+	card("succeeds", "An agency says of itself which docket it succeeds.", consent.BadValue, changed(func(a *charter.Agency) { a.Succeeds = theSuccession() }))
 	card("no-supervisor", "Nobody to enrol officers.", consent.BadValue, changed(func(a *charter.Agency) { a.Supervisors = []consent.VerifierKey{} }))
+}
+
+// theSuccession is what the charter says when the police lost the docket that they had first.
+func theSuccession() *charter.Succession {
+	return &charter.Succession{Agency: police().ID(), Size: 12, Root: tlog.RecordHash([]byte("the last checkpoint's root"))}
+}
+
+// charterAgencies is how agencies are suspended, removed and succeeded.
+func (b *book) charterAgencies() {
+	heir := police()
+	heir.Key, heir.Succeeds = otherDocket.Verifier(), theSuccession()
+	// next is version 2 by the signers of version 1.
+	next := func(change func(*charter.Charter)) charter.Charter {
+		c := charter1()
+		c.Version, c.Previous, c.Created = 2, hash(charterNote), at("2026-09-01T00:00:00Z")
+		change(&c)
+		return c
+	}
+	then := func(prior charter.Charter, change func(*charter.Charter)) (Context, charter.Charter) {
+		note := sign(prior, alice, bob)
+		c := prior
+		c.Version, c.Previous, c.Created, c.Removed = 3, hash(note), at("2026-10-01T00:00:00Z"), nil
+		c.Agencies = slices.Clone(c.Agencies)
+		change(&c)
+		return Context{Charters: []string{charterNote, note}}, c
+	}
+	add := func(name, why string, class consent.Class, change func(*charter.Charter)) {
+		b.add("charter", name, why, class, Context{Charters: []string{charterNote}}, forge("charter", body(next(change)), alice, bob))
+	}
+	remove := func(c *charter.Charter) {
+		c.Agencies = nil
+		c.Removed = []charter.Removal{{Agency: police().ID(), Name: police().Name, Reason: "No outcome was ever told."}}
+	}
+	succeed := func(c *charter.Charter) { c.Agencies[0] = heir }
+
+	add("suspended-accepted", "An agency is suspended with a reason.", OK, func(c *charter.Charter) { c.Agencies[0].Suspended = "No report of an exigent request." })
+	add("suspended-two-lines", "A reason of two lines.", consent.BadValue, func(c *charter.Charter) { c.Agencies[0].Suspended = "a\nb" })
+	add("suspended-at-length", "A reason of 301 bytes.", consent.BadValue, func(c *charter.Charter) { c.Agencies[0].Suspended = strings.Repeat("x", 301) })
+	add("removed-accepted", "An agency is removed with a reason.", OK, remove)
+	add("removed-in-silence", "An agency is gone, and nobody says why.", consent.Unaccounted, func(c *charter.Charter) { c.Agencies = nil })
+	add("removed-no-reason", "An agency is removed without a reason.", consent.BadValue, func(c *charter.Charter) { remove(c); c.Removed[0].Reason = "" })
+	add("removed-other-name", "The name of the removed agency is not what version 1 says.", consent.Unaccounted, func(c *charter.Charter) { remove(c); c.Removed[0].Name = "Police" })
+	add("removed-no-id", "What is removed has no agency's id.", consent.BadValue, func(c *charter.Charter) { remove(c); c.Removed[0].Agency = "police" })
+	add("removed-and-listed", "An agency is removed and listed.", consent.BadValue, func(c *charter.Charter) { a := c.Agencies; remove(c); c.Agencies = a })
+	add("removed-twice", "An agency is removed twice.", consent.BadValue, func(c *charter.Charter) { remove(c); c.Removed = append(c.Removed, c.Removed[0]) })
+	add("removed-stranger", "An agency is removed that version 1 does not list.", consent.Unaccounted, func(c *charter.Charter) {
+		c.Removed = []charter.Removal{{Agency: otherDocketID(), Name: "Fire Brigade", Reason: "It never came."}}
+	})
+	add("succeeded-accepted", "The police lost their docket and go on with another.", OK, succeed)
+	add("succeeds-itself", "A docket succeeds itself.", consent.BadValue, func(c *charter.Charter) { c.Agencies[0].Succeeds = theSuccession() })
+	add("succeeds-and-listed", "The lost docket is listed beside the one that succeeds it.", consent.BadValue, func(c *charter.Charter) {
+		h := heir
+		h.Name = "New Police"
+		c.Agencies = append(c.Agencies, h)
+	})
+	add("succeeds-and-removed", "The lost docket is succeeded and removed.", consent.BadValue, func(c *charter.Charter) { remove(c); c.Agencies = []charter.Agency{heir} })
+	add("succeeds-twice", "One lost docket has two successors.", consent.BadValue, func(c *charter.Charter) {
+		h := heir
+		h.Name, h.Key = "Other Police", key("third docket", "docket").Verifier()
+		c.Agencies = []charter.Agency{heir, h}
+	})
+	add("succeeds-empty", "The lost docket had no entries.", consent.BadValue, func(c *charter.Charter) {
+		s := theSuccession()
+		s.Size = 0
+		succeed(c)
+		c.Agencies[0].Succeeds = s
+	})
+	add("succeeds-stranger", "The docket that is succeeded was never listed.", consent.Unaccounted, func(c *charter.Charter) {
+		s := theSuccession()
+		s.Agency = consent.AgencyIDOf(must(nobody.Verifier().Public()))
+		h := heir
+		h.Name, h.Succeeds = "New Police", s
+		c.Agencies = append(c.Agencies, h)
+	})
+
+	later := func(name, why string, class consent.Class, first, second func(*charter.Charter)) {
+		ctx, c := then(next(first), second)
+		b.add("charter", name, why, class, ctx, forge("charter", body(c), alice, bob))
+	}
+	later("succession-stays-accepted", "What the police succeed stands there in the next version too.", OK, succeed, func(*charter.Charter) {})
+	later("succession-forgotten", "The next version no longer says which docket the police lost.", consent.Unaccounted, succeed, func(c *charter.Charter) { c.Agencies[0].Succeeds = nil })
+	later("succession-changed", "The next version says that the lost docket was longer.", consent.Unaccounted, succeed, func(c *charter.Charter) {
+		s := theSuccession()
+		s.Size = 13
+		c.Agencies[0].Succeeds = s
+	})
+	later("succession-afterwards", "An agency that is listed already succeeds another.", consent.Unaccounted, func(c *charter.Charter) {
+		h := heir
+		h.Name, h.Succeeds = "Fire Brigade", nil
+		c.Agencies = append(c.Agencies, h)
+	}, func(c *charter.Charter) {
+		c.Agencies = c.Agencies[1:]
+		c.Agencies[0].Succeeds = theSuccession()
+	})
+	later("readmitted-accepted", "An agency that was removed is admitted again.", OK, remove, func(c *charter.Charter) { c.Agencies = []charter.Agency{police()} })
+	later("lost-docket-back", "The docket that was lost comes back in the place of the one that succeeded it.", consent.Unaccounted, succeed, func(c *charter.Charter) {
+		c.Agencies = []charter.Agency{police()}
+		c.Removed = []charter.Removal{{Agency: heir.ID(), Name: heir.Name, Reason: "The old docket was found."}}
+	})
 }
