@@ -402,6 +402,7 @@ func TestRemovedAgencyAsksInVain(t *testing.T) {
 	}
 	next := *p.chain.Current()
 	next.Version, next.Previous, next.Agencies = 2, p.chain.CurrentHash(), nil
+	next.Removed = []charter.Removal{{Agency: p.self.ID(), Name: p.self.Name, Reason: "no outcome was ever told"}}
 	if got := h.check("peer", must(consent.Sign(next, p.ana))); got != gossip.Accept {
 		t.Fatalf("charter version 2: verdict %d", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
@@ -142,6 +143,9 @@ func TestRemovedAgencyGetsNothing(t *testing.T) {
 
 	c := *n.chain.Current()
 	c.Version, c.Previous, c.Created, c.Agencies = 2, n.chain.CurrentHash(), consent.At(time.Now()), nil
+	for _, a := range n.chain.Current().Agencies {
+		c.Removed = append(c.Removed, charter.Removal{Agency: a.ID(), Name: a.Name, Reason: "no outcome was ever told"})
+	}
 	note, err := consent.Sign(c, n.signer)
 	ok(t, err)
 	for _, h := range []*running{ana, ben} {

@@ -46,8 +46,8 @@ func (a Agency) checkStanding() error {
 		return consent.Refuse(consent.BadValue, "succeeds", "%.40q is not the id of another docket", string(s.Agency))
 	}
 	// A docket without entries has no history to go on from. The most is docket.MaxSize.
-	if s.Size < 1 || s.Size > 1<<40 {
-		return consent.Refuse(consent.BadValue, "succeeds", "a last checkpoint of %d entries; 1 to 2^40 may be", s.Size)
+	if s.Size < 1 || s.Size > 1<<32 {
+		return consent.Refuse(consent.BadValue, "succeeds", "a last checkpoint of %d entries; 1 to 2^32 may be", s.Size)
 	}
 	return nil
 }

@@ -102,6 +102,8 @@ func hintOf(err error) string {
 		return "a supervisor enrols the key first: `porchlight agency officer enrol`, then `porchlight agency publish`"
 	case consent.MissingSignature:
 		return "a request needs its officer's signature and then its supervisor's: `porchlight agency request sign`"
+	case consent.BadThreshold:
+		return "say with --threshold how many signers have to agree"
 	case consent.BelowQuorum:
 		return "more signers of the charter have to sign: `porchlight charter sign`"
 	case consent.BadSignature, consent.NotCanonical:
@@ -142,7 +144,7 @@ func refusal(c consent.Class) bool {
 		consent.TermsWider, consent.SameSigner,
 		request.PlaceOutsideArea, request.WindowInFuture, request.ReplyNotPublic, request.WrongAgency, request.OrderMissing,
 		request.TextPressure, request.TextPersonal, request.TextRaceOnly, request.TextAssembly,
-		consent.BelowQuorum, consent.WrongPrevious, consent.Frozen, consent.UnknownAgency,
+		consent.BelowQuorum, consent.WrongPrevious, consent.Frozen, consent.UnknownAgency, consent.Unaccounted, consent.Suspended,
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.ExpiredOfficer, consent.WrongRole,
 		consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest, consent.Fork:
 		return true

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
-	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -36,13 +35,15 @@ func newCharterCommand(a *app) *cobra.Command {
 		Short: "Make and keep the shared rules of a mesh",
 		Long: `The charter holds a mesh's shared rules: its limits, the agencies it admits, and who signs changes. It is
 a folder of signed versions, 000001.note and on. Each version names the one before it, and everybody can
-check all of them. Its signers admit agencies, after comparing each agency's fingerprint in person.`,
+check all of them. Its signers admit agencies, after comparing each agency's fingerprint in person, and suspend or
+remove them with a reason that everybody can read.`,
 		Example: `  porchlight charter new --mesh "Elm Street" --signer ana.key
   porchlight charter admit agency.card --key ana.key
+  porchlight charter propose --key ana.key --suspend 'Elm PD' --reason 'two requests without an outcome'
   porchlight charter publish --node ~/.porchlight/steward
   porchlight charter invite --node ~/.porchlight/steward`,
 	})
-	cmd.AddCommand(newCharterNewCommand(a), newCharterAdmitCommand(a), newCharterSignCommand(a), newCharterAddCommand(a), newCharterShowCommand(a),
+	cmd.AddCommand(newCharterNewCommand(a), newCharterAdmitCommand(a), newCharterProposeCommand(a), newCharterSignCommand(a), newCharterAddCommand(a), newCharterShowCommand(a),
 		newCharterPublishCommand(a), newCharterInviteCommand(a))
 	return cmd
 }
@@ -129,7 +130,19 @@ func (a *app) charterNew(dir, mesh, ends string, signers []string, lanOnly bool)
 	if err != nil {
 		return err
 	}
-	return a.settle(dir, filepath.Join(dir, nextNote), c, note)
+	return a.settle(dir, filepath.Join(dir, nextNote), nil, c, note)
+}
+
+func readCard(file string) (charter.Card, error) {
+	note, err := cli.ReadSmall(file, consent.MaxNote)
+	if err != nil {
+		return charter.Card{}, err
+	}
+	card, err := charter.OpenCard(note)
+	if err != nil {
+		return charter.Card{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return card, nil
 }
 
 func (a *app) readKeys(files []string) ([]consent.Key, error) {
@@ -142,101 +155,6 @@ func (a *app) readKeys(files []string) ([]consent.Key, error) {
 		keys = append(keys, k)
 	}
 	return keys, nil
-}
-
-func newCharterShowCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:     "show",
-		Short:   "Show the charter, checked from its first version on",
-		Long:    `Reads every version in a charter's or a node's folder, checks signatures and chain, and shows the newest.`,
-		Example: "  porchlight charter show\n  porchlight charter show --dir ~/.porchlight/home",
-		Args:    cobra.NoArgs,
-		RunE: a.Do(cli.Nothing(func(context.Context) error {
-			dir, err := a.Folder(cli.CharterFolder)
-			if err != nil {
-				return err
-			}
-			if _, err := node.RoleOf(dir); err == nil {
-				dir = charterDir(dir)
-			}
-			chain, err := readCharter(dir)
-			if err != nil {
-				return err
-			}
-			return a.showCharter(chain)
-		})),
-	}
-}
-
-// charterShown is the answer of commands that show a charter.
-type charterShown struct {
-	MeshID  consent.MeshID   `json:"mesh_id"`
-	Words   string           `json:"mesh_words"`
-	Hash    string           `json:"hash"`
-	Charter *charter.Charter `json:"charter"`
-}
-
-func describeCharter(chain charter.Chain) charterShown {
-	s := charterShown{MeshID: chain.Mesh(), Hash: chain.CurrentHash(), Charter: chain.Current()}
-	if h, err := consent.ParseHash(string(chain.Mesh())); err == nil {
-		s.Words = consent.Words(h)
-	}
-	return s
-}
-
-func (a *app) showCharter(chain charter.Chain) error {
-	s := describeCharter(chain)
-	return a.Show(s, func(w io.Writer) error { return a.writeCharter(w, s) })
-}
-
-func (a *app) writeCharter(w io.Writer, s charterShown) error {
-	c := s.Charter
-	signers := make([]string, len(c.Signers))
-	for i, g := range c.Signers {
-		signers[i] = g.Name
-	}
-	reach := "the internet"
-	if c.LANOnly {
-		reach = "one local network"
-	}
-	witnessed := fmt.Sprintf("%d of %d named witnesses must confirm", c.Quorum, len(c.Witnesses))
-	if c.Quorum == 0 {
-		witnessed = "no: nobody confirms that all see the same docket"
-	}
-	off := make([]string, len(c.OffByDefault))
-	for i, k := range c.OffByDefault {
-		off[i] = string(k)
-	}
-	l := c.Limits
-	if err := ui.Facts(w, "mesh", c.Mesh, "mesh id", string(s.MeshID), "in words", s.Words, "version", fmt.Sprint(c.Version), "version's hash", s.Hash,
-		"made", ui.When(c.Created.Time, a.Now()), "ends", ui.When(c.Ends.Time, a.Now()),
-		"signed by", fmt.Sprintf("%d of %s", c.Threshold, strings.Join(signers, ", ")), "reach", reach, "witnessed", witnessed,
-		"off by default", strings.Join(off, ", "),
-		"windows", fmt.Sprintf("%d minutes to %d hours", l.MinWindowMinutes, l.MaxWindowMinutes/60), "areas", ui.Area(l.MinAreaM2)+" to "+ui.Area(l.MaxAreaM2),
-		"posts a case", fmt.Sprint(l.PostsPerCase), "requests expire", fmt.Sprintf("within %d days", l.MaxExpiryDays),
-		"clips are kept", fmt.Sprintf("at most %d days, %d if not used", l.MaxRetentionDays, l.MaxUnusedDays)); err != nil {
-		return err
-	}
-	if len(c.Agencies) == 0 {
-		fmt.Fprintln(w, "\nno agency is admitted")
-		return nil
-	}
-	for _, g := range c.Agencies {
-		fmt.Fprintln(w)
-		if err := writeAgency(w, g); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func writeAgency(w io.Writer, g charter.Agency) error {
-	names := make([]string, len(g.Supervisors))
-	for i, k := range g.Supervisors {
-		names[i] = k.Name()
-	}
-	return ui.Facts(w, "agency", g.Name, "  class", string(g.Class), "  id", string(g.ID()), "  first supervisors", strings.Join(names, ", "),
-		"  jurisdiction", ui.Area(g.Jurisdiction.AreaM2()), "  policy", g.PolicyURL, "  fingerprint", charter.Card(g).Fingerprint())
 }
 
 func newCharterAdmitCommand(a *app) *cobra.Command {
@@ -276,64 +194,47 @@ func (a *app) admit(dir, cardFile string, keyFiles []string, words string, yes b
 	if err != nil {
 		return err
 	}
-	note, err := cli.ReadSmall(cardFile, consent.MaxNote)
+	card, err := readCard(cardFile)
 	if err != nil {
 		return err
 	}
-	card, err := charter.OpenCard(note)
-	if err != nil {
-		return fmt.Errorf("%s: %w", cardFile, err)
-	}
-	keys, err := a.readKeys(keyFiles)
-	if err != nil {
-		return err
-	}
-	if err := onlySigners(chain.Current(), keys...); err != nil {
-		return err
+	if chain.Frozen() {
+		return node.WithHint(consent.Refuse(consent.Frozen, "", "the charter is frozen and admits nobody"), "`porchlight charter propose` heals it first; `porchlight charter show` says more")
 	}
 	g := charter.Agency(card)
-	if err := writeAgency(a.Err, g); err != nil {
+	if err := a.compared(card, words, yes); err != nil {
 		return err
 	}
-	if words != "" {
-		told, err := consent.ParseFingerprint(words)
-		if err != nil {
-			return cli.Usage("", "--fingerprint: %w", err)
-		}
-		if string(told) != card.Fingerprint() {
-			return node.WithHint(fmt.Errorf("the fingerprint is another: this is not the card of the agency you spoke with"), "do not admit it; ask the agency for its card again, and compare in person")
-		}
-		a.Say("the fingerprint is the one you were told")
-	} else if err := a.Confirm(yes, "Did you compare this fingerprint with the agency in person, and does it match?"); err != nil {
-		return err
+	// What the charter's signers said of it before stays.
+	if last, ok := chain.LastEntry(g.ID()); ok {
+		g.Suspended, g.Succeeds = last.Suspended, last.Succeeds
 	}
-	next := *chain.Current()
-	next.Version++
-	next.Previous, next.Also = chain.CurrentHash(), nil
-	next.Created = consent.At(a.Now())
-	next.Agencies = slices.Clone(next.Agencies)
+	next := nextVersion(chain, a.Now())
 	if i := slices.IndexFunc(next.Agencies, func(o charter.Agency) bool { return o.ID() == g.ID() }); i >= 0 {
 		next.Agencies[i] = g
 	} else {
 		next.Agencies = append(next.Agencies, g)
 	}
-	signed, err := consent.Sign(next, inSignersOrder(next.Signers, keys)...)
-	if err != nil {
-		return err
-	}
-	return a.settle(dir, filepath.Join(dir, nextNote), &next, signed)
+	return a.signNext(dir, chain, next, keyFiles)
 }
 
-// inSignersOrder sorts keys as the charter lists their signers, which is the order of the
-// signatures. A key of nobody comes last, where the charter's own check names it.
-func inSignersOrder(signers []charter.Signer, keys []consent.Key) []consent.Key {
-	place := func(k consent.Key) int {
-		if i := slices.IndexFunc(signers, func(s charter.Signer) bool { return s.Key == k.Verifier() }); i >= 0 {
-			return i
-		}
-		return len(signers)
+// compared shows an agency's card and ends well when the fingerprint was compared with the agency.
+func (a *app) compared(card charter.Card, words string, yes bool) error {
+	if err := writeAgency(a.Err, charter.Agency(card)); err != nil {
+		return err
 	}
-	return slices.SortedStableFunc(slices.Values(keys), func(x, y consent.Key) int { return place(x) - place(y) })
+	if words == "" {
+		return a.Confirm(yes, "Did you compare this fingerprint with the agency in person, and does it match?")
+	}
+	told, err := consent.ParseFingerprint(words)
+	if err != nil {
+		return cli.Usage("", "--fingerprint: %w", err)
+	}
+	if string(told) != card.Fingerprint() {
+		return node.WithHint(fmt.Errorf("the fingerprint is another: this is not the card of the agency you spoke with"), "do not admit it; ask the agency for its card again, and compare in person")
+	}
+	a.Say("the fingerprint is the one you were told")
+	return nil
 }
 
 func newCharterPublishCommand(a *app) *cobra.Command {

@@ -23,8 +23,10 @@ func newJoinCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "join LINK",
 		Short: "Join a mesh with an invitation",
-		Long: `Fetches the charter that the invitation names from every peer in it, checks all of its versions and
-signatures, and shows you the rules before anything is stored. Compare the mesh's words with whoever
+		Long: `Fetches the charter that the invitation names from every steward in it, checks all of its versions and
+signatures, compares what the stewards show, and shows you the rules before anything is stored. One that
+contradicts the others is named; where they show two histories that exclude each other, or another mesh,
+nobody joins. Compare the mesh's words with whoever
 invited you: a link that came to you by a stranger may lead to another mesh.
 
 Where the folder is new, it is made for the role (a home unless you say otherwise). In a folder that a
@@ -51,9 +53,10 @@ settings (config.toml), where you can change them.`,
 
 // joined is the answer of join.
 type joined struct {
-	Dir     string    `json:"dir"`
-	Role    node.Role `json:"role"`
-	Reached []string  `json:"reached"`
+	Dir      string       `json:"dir"`
+	Role     node.Role    `json:"role"`
+	Reached  []string     `json:"reached"`
+	Stewards []node.Shown `json:"stewards"`
 	charterShown
 }
 
@@ -71,16 +74,24 @@ func (a *app) join(ctx context.Context, inv charter.Invitation, roleName string,
 		}
 	}
 	a.Say("asking %d peers for the charter…", len(inv.Peers))
-	chain, reached, err := node.Join(ctx, inv, a.QuietLog())
+	got, err := node.Join(ctx, inv, a.QuietLog())
+	for _, p := range got.Peers {
+		a.Say("%s", ui.Clean(stewardLine(p)))
+	}
 	if err != nil {
 		return err
 	}
-	shown := describeCharter(chain)
+	shown := describeCharter(got.Chain)
 	if !a.JSON || !yes {
 		if err := a.writeCharter(a.Err, shown); err != nil {
 			return err
 		}
-		a.Say("\n%d of %d peers of the invitation answered with this charter", len(reached), len(inv.Peers))
+		a.Say("")
+	}
+	if n := len(got.Peers) - agreeing(got.Peers); n > 0 {
+		a.Say("warning: %d of %d stewards do not show this charter; above it says which", n, len(got.Peers))
+	} else {
+		a.Say("all %d stewards of the invitation show this charter", len(got.Peers))
 	}
 	if err := a.Confirm(yes, fmt.Sprintf("Join %s as %s?", ui.Clean(shown.Charter.Mesh), role)); err != nil {
 		return err
@@ -95,13 +106,31 @@ func (a *app) join(ctx context.Context, inv charter.Invitation, roleName string,
 	} else if err := cli.SetList(dir, role, "listen", listen); err != nil {
 		return err
 	}
-	if err := storeCharter(dir, chain, reached); err != nil {
+	if err := storeCharter(dir, got.Chain, got.Addrs); err != nil {
 		return err
 	}
-	return a.Show(joined{dir, role, reached, shown}, func(w io.Writer) error {
+	return a.Show(joined{dir, role, got.Addrs, got.Peers, shown}, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s is in mesh %s\nnext: porchlight %s run --dir %s\n", dir, ui.Clean(shown.Charter.Mesh), role, dir)
 		return err
 	})
+}
+
+// stewardLine says what one steward showed.
+func stewardLine(p node.Shown) string {
+	s := fmt.Sprintf("steward %s %s", p.Peer, p.Standing)
+	if p.Why != "" {
+		s += ": " + p.Why
+	}
+	return s
+}
+
+func agreeing(peers []node.Shown) (n int) {
+	for _, p := range peers {
+		if p.Standing == node.Agrees {
+			n++
+		}
+	}
+	return n
 }
 
 // joinFolder says which folder joins, as what, and whether a node lives in it already.

@@ -30,17 +30,21 @@ func newCharterSignCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign FILE --key KEYFILE",
 		Short: "Sign a version of the charter that another signer wrote",
-		Long: `Shows a version that lacks signatures, asks, and adds yours to the file. With the last one that is
-needed, the version goes into your charter folder; hand the file back, and the others take it in with
-porchlight charter add.`,
-		Example: `  porchlight charter sign next.note --key ben.key`,
-		Args:    cobra.ExactArgs(1),
+		Long: `Shows a version that lacks signatures and what it changes against the version that you hold, asks, and
+adds your signature to the file. With the last one that is needed, the version goes into your charter
+folder; hand the file back, and the others take it in with porchlight charter add.
+
+Several signers can sign copies of the file at the same time: given more than one copy, it gathers their
+signatures in the first.`,
+		Example: `  porchlight charter sign next.note --key ben.key
+  porchlight charter sign next.note from-cleo.note --key ben.key`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: a.Do(func(_ context.Context, args []string) error {
 			dir, err := a.Folder(cli.CharterFolder)
 			if err != nil {
 				return err
 			}
-			return a.charterSign(dir, args[0], key, yes)
+			return a.charterSign(dir, args, key, yes)
 		}),
 	}
 	cmd.Flags().StringVar(&key, "key", "", "your key `file`")
@@ -51,27 +55,51 @@ porchlight charter add.`,
 
 func newCharterAddCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:     "add FILE",
-		Short:   "Take a signed version into the charter folder",
-		Long:    `Checks a version against those in the charter folder and adds it. A first version founds the folder.`,
-		Example: `  porchlight charter add next.note`,
-		Args:    cobra.ExactArgs(1),
+		Use:   "add FILE",
+		Short: "Take a signed version into the charter folder",
+		Long: `Checks a version against those in the charter folder and adds it. A first version founds the folder.
+
+Given several copies of one version that others signed, it adds the one with all their signatures.`,
+		Example: `  porchlight charter add next.note
+  porchlight charter add from-ben.note from-cleo.note`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: a.Do(func(_ context.Context, args []string) error {
 			dir, err := a.Folder(cli.CharterFolder)
 			if err != nil {
 				return err
 			}
-			note, err := cli.ReadSmall(args[0], consent.MaxNote)
+			chain, err := a.charterAdd(dir, args)
 			if err != nil {
 				return err
-			}
-			chain, err := a.extend(dir, note)
-			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			return a.showCharter(chain)
 		}),
 	}
+}
+
+func (a *app) charterAdd(dir string, files []string) (charter.Chain, error) {
+	note, err := readCopies(files)
+	if err != nil {
+		return nil, err
+	}
+	if len(files) > 1 {
+		c, err := readProposal(note)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", files[0], err)
+		}
+		old, err := before(dir, c)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", files[0], err)
+		}
+		if note, err = inOrder(note, c.Signatories(old)); err != nil {
+			return nil, err
+		}
+	}
+	chain, err := a.extend(dir, note)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", files[0], err)
+	}
+	return chain, nil
 }
 
 // extend takes a complete version into a folder.
@@ -91,12 +119,20 @@ type proposed struct {
 	File    string   `json:"file"`
 	Version int      `json:"version"`
 	Signed  []string `json:"signed"`
-	Needed  int      `json:"needed"`
+	Tallies []tally  `json:"tallies"`
+	Changes []string `json:"changes,omitempty"`
+}
+
+// tally counts the signatures of those whom one version names as signers.
+type tally struct {
+	Version int `json:"version"`
+	Signed  int `json:"signed"`
+	Needed  int `json:"needed"`
 }
 
 // settle takes a version into the folder where enough have signed it, and else leaves it in a file
-// for the other signers.
-func (a *app) settle(dir, file string, c *charter.Charter, note []byte) error {
+// for the other signers. old is the version that it changes, nil for version 1.
+func (a *app) settle(dir, file string, old, c *charter.Charter, note []byte) error {
 	chain, err := a.extend(dir, note)
 	if err == nil {
 		return a.showCharter(chain)
@@ -111,19 +147,45 @@ func (a *app) settle(dir, file string, c *charter.Charter, note []byte) error {
 	if err := durable.WriteFile(file, note, 0o644); err != nil {
 		return err
 	}
-	p := proposed{File: file, Version: c.Version, Needed: c.Threshold}
+	p := proposed{File: file, Version: c.Version}
 	for _, id := range ids {
 		p.Signed = append(p.Signed, id.Name)
 	}
-	return a.Show(p, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "version %d has %d of the %d signatures it needs: %s\nwritten to %s\nnext: another signer runs `porchlight charter sign %s --key KEYFILE`\n",
-			p.Version, len(p.Signed), p.Needed, strings.Join(p.Signed, ", "), file, filepath.Base(file))
-		return err
-	})
+	for _, l := range []*charter.Charter{old, c} {
+		if l == nil {
+			continue
+		}
+		t := tally{Version: l.Version, Needed: l.Threshold}
+		for _, s := range l.Signers {
+			if id, err := s.Key.ID(); err == nil && slices.Contains(ids, id) {
+				t.Signed++
+			}
+		}
+		p.Tallies = append(p.Tallies, t)
+	}
+	if old != nil {
+		p.Changes = charter.Changes(old, c)
+	}
+	return a.Show(p, func(w io.Writer) error { return writeProposed(w, p, old, c) })
 }
 
-func (a *app) charterSign(dir, file, keyFile string, yes bool) error {
-	note, err := cli.ReadSmall(file, consent.MaxNote)
+func writeProposed(w io.Writer, p proposed, old, c *charter.Charter) error {
+	signed := ui.Clean(strings.Join(p.Signed, ", "))
+	if own := p.Tallies[len(p.Tallies)-1]; old == nil || old.Threshold == c.Threshold && slices.Equal(old.Signers, c.Signers) {
+		fmt.Fprintf(w, "version %d has %d of the %d signatures it needs: %s\n", p.Version, own.Signed, own.Needed, signed)
+	} else {
+		fmt.Fprintf(w, "version %d changes who signs, and has these signatures: %s\n", p.Version, signed)
+		for _, t := range p.Tallies {
+			fmt.Fprintf(w, "  of the signers of version %d: %d of the %d it needs\n", t.Version, t.Signed, t.Needed)
+		}
+	}
+	_, err := fmt.Fprintf(w, "written to %s\nnext: another signer runs `porchlight charter sign %s --key KEYFILE`\n", p.File, filepath.Base(p.File))
+	return err
+}
+
+func (a *app) charterSign(dir string, files []string, keyFile string, yes bool) error {
+	file := files[0]
+	note, err := readCopies(files)
 	if err != nil {
 		return err
 	}
@@ -135,42 +197,64 @@ func (a *app) charterSign(dir, file, keyFile string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if err := onlySigners(c, k); err != nil {
+	// Before anything else is said of a version that is complete already.
+	signed, err := consent.AddSignature(note, k)
+	if err != nil {
+		return err
+	}
+	old, err := before(dir, c)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if err := onlySigners(c.Signatories(old), k); err != nil {
 		return err
 	}
 	if err := a.writeCharter(a.Err, charterShown{Hash: "not final: it lacks signatures", Charter: c}); err != nil {
 		return err
 	}
-	// A version is read against the one before it, where the folder has that.
-	if chain, err := node.ReadCharter(dir); err == nil {
-		if c.Version > 1 && c.Previous != chain.CurrentHash() {
-			return node.WithHint(fmt.Errorf("%s does not follow version %d, which %s holds", file, chain.Current().Version, dir), "add the versions in between first, or ask who wrote this one")
-		}
-		a.Say("\nit follows version %d, which you hold", chain.Current().Version)
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	} else if c.Version > 1 {
-		a.Say("\nwarning: %s does not hold the version before this one, so what changed cannot be told", dir)
+	a.Say("")
+	if old != nil {
+		a.sayChanges(old, c)
 	}
 	if err := a.Confirm(yes, fmt.Sprintf("Sign version %d of %s as %s?", c.Version, ui.Clean(c.Mesh), k.Name())); err != nil {
 		return err
 	}
-	if note, err = consent.AddSignature(note, k); err != nil {
-		return err
-	}
-	if note, err = inOrder(note, c.Signers); err != nil {
+	if note, err = inOrder(signed, c.Signatories(old)); err != nil {
 		return err
 	}
 	if err := durable.WriteFile(file, note, 0o644); err != nil {
 		return err
 	}
-	return a.settle(dir, file, c, note)
+	return a.settle(dir, file, old, c, note)
+}
+
+// before returns the version that a proposal changes, nil for version 1. Nobody signs what cannot be compared with
+// the version before, and nobody signs a rival of a version that they hold.
+func before(dir string, c *charter.Charter) (*charter.Charter, error) {
+	chain, err := node.ReadCharter(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && c.Version == 1:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, node.WithHint(fmt.Errorf("%s does not hold the versions before version %d, so what changes cannot be told", dir, c.Version),
+			"take them in first, with `porchlight charter add`")
+	case err != nil:
+		return nil, err
+	case c.Version <= len(chain):
+		return nil, node.WithHint(consent.Refuse(consent.WrongPrevious, "version", "%s holds a version %d already, and two that differ would freeze the mesh", dir, c.Version),
+			"ask the other signers which of them is meant")
+	}
+	old, err := chain.Predecessor(c)
+	if consent.ClassOf(err) == consent.WrongPrevious {
+		err = node.WithHint(err, "add the versions in between first, or ask who wrote this one")
+	}
+	return old, err
 }
 
 // onlySigners refuses keys whose signature would count for nothing.
-func onlySigners(c *charter.Charter, keys ...consent.Key) error {
+func onlySigners(may []consent.VerifierKey, keys ...consent.Key) error {
 	for _, k := range keys {
-		if !slices.ContainsFunc(c.Signers, func(s charter.Signer) bool { return s.Key == k.Verifier() }) {
+		if !slices.Contains(may, k.Verifier()) {
 			return node.WithHint(consent.Refuse(consent.BelowQuorum, "signers", "%s is no signer of this charter", k.Name()), "a charter names its signers; only they sign it")
 		}
 	}
@@ -195,17 +279,56 @@ func readProposal(note []byte) (*charter.Charter, error) {
 	return c, c.Check()
 }
 
-// inOrder sorts the signature lines as the charter lists its signers.
-func inOrder(note []byte, signers []charter.Signer) ([]byte, error) {
-	ids, err := consent.SignerIDs(note)
+// readCopies reads copies of one version and returns it with the signatures of all, each once.
+func readCopies(files []string) ([]byte, error) {
+	var all []byte
+	var have []consent.KeyID
+	for _, f := range files {
+		note, err := cli.ReadSmall(f, consent.MaxNote)
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == 1 {
+			return note, nil
+		}
+		text, lines, ids, err := cut(note)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f, err)
+		}
+		if all == nil {
+			all = bytes.Clone(text)
+		} else if !bytes.HasPrefix(all, text) {
+			return nil, node.WithHint(fmt.Errorf("%s and %s: %w", files[0], f, errDifferentTexts), "sign one of them")
+		}
+		for i, id := range ids {
+			if !slices.Contains(have, id) {
+				have, all = append(have, id), append(all, lines[i]...)
+			}
+		}
+	}
+	return all, nil
+}
+
+var errDifferentTexts = errors.New("they are no copies of one version")
+
+// cut takes a note apart: its text with the empty line, and its signature lines with their ends.
+func cut(note []byte) (text []byte, lines [][]byte, ids []consent.KeyID, err error) {
+	if ids, err = consent.SignerIDs(note); err != nil {
+		return nil, nil, nil, err
+	}
+	split := bytes.LastIndex(note, []byte("\n\n")) + 2
+	return note[:split], bytes.SplitAfter(note[split:], []byte("\n"))[:len(ids)], ids, nil
+}
+
+// inOrder sorts the signature lines as their keys are listed.
+func inOrder(note []byte, keys []consent.VerifierKey) ([]byte, error) {
+	text, lines, ids, err := cut(note)
 	if err != nil {
 		return nil, err
 	}
-	split := bytes.LastIndex(note, []byte("\n\n")) + 2
-	lines := bytes.SplitAfter(note[split:], []byte("\n"))[:len(ids)]
 	place := map[consent.KeyID]int{}
-	for i, s := range signers {
-		id, err := s.Key.ID()
+	for i, k := range keys {
+		id, err := k.ID()
 		if err != nil {
 			return nil, err
 		}
@@ -216,7 +339,7 @@ func inOrder(note []byte, signers []charter.Signer) ([]byte, error) {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int { return place[ids[x]] - place[ids[y]] })
-	out := bytes.Clone(note[:split])
+	out := bytes.Clone(text)
 	for _, i := range order {
 		out = append(out, lines[i]...)
 	}
