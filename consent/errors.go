@@ -86,7 +86,6 @@ const (
 	OverQuota      Class = "over-quota"      // more entries or bytes in a day than the charter grants
 	Unread         Class = "unread"          // an entry of which only the hash is known
 	Unwitnessed    Class = "unwitnessed"     // a checkpoint that fewer witnesses cosigned than the charter asks for
-	Suspended      Class = "suspended"       // the agency may not ask: by the charter, or for proven misconduct
 )
 
 // Refusals of custody logs.

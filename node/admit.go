@@ -196,7 +196,7 @@ func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := r.CheckCharter(p.Charter(), a); err != nil {
+	if err := errors.Join(a.MayAsk(), r.CheckCharter(p.Charter(), a)); err != nil {
 		return fmt.Errorf("%w: %w", errHere, err)
 	}
 	return r.CheckNow(p.Now())
@@ -242,8 +242,10 @@ func (p *Peer) lawful(r Request) error {
 	switch {
 	case d.Forked():
 		return fmt.Errorf("docket of %s: %w", r.Name, errForked)
-	case !p.Now().Before(c.Ends.Time):
+	case c.Ended(p.Now()):
 		return consent.Refuse(consent.Expired, "", "the charter ended at %s", c.Ends)
+	case a.MayAsk() != nil:
+		return a.MayAsk()
 	case r.Index >= d.clear(p.neighbours):
 		return consent.Refuse(consent.Unwitnessed, "", "too few witnesses have cosigned the docket of %s as far as entry %d, or a part of it is not here", r.Name, r.Index)
 	}
@@ -286,17 +288,17 @@ func (p *Peer) neighbours() (n int) {
 func (p *Peer) ExigentCounts(id consent.AgencyID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d := p.dockets[id]
+	ids := append(p.chain.Lineage(id), id)
 	for _, r := range p.requests {
-		if r.Agency != id || r.Body.Basis != request.Exigent {
+		if !slices.Contains(ids, r.Agency) || r.Body.Basis != request.Exigent {
 			continue
 		}
 		due := r.Body.Created.Add(docket.ReportWithin)
-		if reported := d.account(r.ID).Reported; reported.After(due) || reported.IsZero() && p.Now().After(due) {
+		if reported := p.dockets[r.Agency].account(r.ID).Reported; reported.After(due) || reported.IsZero() && p.Now().After(due) {
 			return false
 		}
 	}
-	return d != nil
+	return p.dockets[id] != nil
 }
 
 // Asked are all requests in an agency's docket.
@@ -311,10 +313,12 @@ func (p *Peer) Asked(id consent.AgencyID) ([]request.Seen, error) {
 	return p.asked(id, math.MaxInt64), nil
 }
 
-// asked are the requests in an agency's docket before an index. The caller holds p.mu.
+// asked are the requests in an agency's docket before an index, and in those that it succeeds: a lost docket gives nobody
+// new posts. The caller holds p.mu.
 func (p *Peer) asked(id consent.AgencyID, before int64) (all []request.Seen) {
+	lost := p.chain.Lineage(id)
 	for _, e := range p.requests {
-		if e.Agency == id && e.Index < before {
+		if e.Agency == id && e.Index < before || slices.Contains(lost, e.Agency) {
 			all = append(all, request.Seen{ID: e.ID, Request: e.Body})
 		}
 	}
