@@ -139,24 +139,6 @@ func sameRoot(a, b Checkpoint) error {
 	return nil
 }
 
-// CheckFork verifies two checkpoints of one docket and returns an error of class fork when they are of
-// one size and have two roots: misconduct, which both notes together prove to anybody. Nil says that
-// they prove nothing.
-func CheckFork(a charter.Agency, one, other []byte) error {
-	x, err := ParseCheckpoint(one, a)
-	if err != nil {
-		return err
-	}
-	y, err := ParseCheckpoint(other, a)
-	if err != nil {
-		return err
-	}
-	if x.Size != y.Size {
-		return nil
-	}
-	return sameRoot(x, y)
-}
-
 // Prove returns the proof that the tree of the first older entries is a prefix of the tree of the first
 // newer ones (RFC 6962, section 2.1.2).
 func (l *Log) Prove(older, newer int64) (tlog.TreeProof, error) {

@@ -63,16 +63,15 @@ func TestTwoRootsOfOneSizeAreAProof(t *testing.T) {
 	p, _ := weekday(t)
 	shown := p.Checkpoint()
 	hidden := forge(t, append(slices.Clone((*p.notes)[:3]), request("another", lee, noor, 3)))
-	if err := CheckFork(police(), shown, hidden); consent.ClassOf(err) != consent.Fork {
-		t.Errorf("CheckFork: %v", err)
+	if _, err := Contradicting(police(), shown, hidden); err != nil {
+		t.Errorf("Contradicting: %v", err)
 	}
-	if err := CheckFork(police(), shown, shown); err != nil {
-		t.Errorf("one root twice: %v", err)
+	for name, other := range map[string][]byte{"one root twice": shown, "two sizes": forge(t, (*p.notes)[:3])} {
+		if _, err := Contradicting(police(), shown, other); consent.ClassOf(err) != consent.BadProof {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
-	if err := CheckFork(police(), shown, forge(t, (*p.notes)[:3])); err != nil {
-		t.Errorf("two sizes: %v", err)
-	}
-	if err := CheckFork(police(), shown, []byte("x")); consent.ClassOf(err) != consent.Malformed {
+	if _, err := Contradicting(police(), shown, []byte("x")); consent.ClassOf(err) != consent.Malformed {
 		t.Errorf("a note that proves nothing: %v", err)
 	}
 	cp, err := ParseCheckpoint(hidden, police())

@@ -195,12 +195,6 @@ func (b *book) checkpoints() {
 	add("root", "A root that is no hash.", consent.BadValue, forgeText(replaced(text, root, "AAAA"), docketKey))
 	add("extension", "A fourth line.", consent.Malformed, forgeText(text+"more\n", docketKey))
 	add("empty", "Nothing at all.", consent.Malformed, "")
-	fork := ctx
-	fork.Checkpoint = string(aDocket(diazEnrolled, sign(theRequestAgain(), diaz, okafor)).Checkpoint())
-	b.add("checkpoint", "fork", "Two roots of one size prove misconduct.", consent.Fork, fork, good)
-	longer := ctx
-	longer.Checkpoint = string(aDocket(diazEnrolled, requestNote, sign(theResolve(), diaz)).Checkpoint())
-	b.add("checkpoint", "longer-accepted", "Two sizes prove nothing.", OK, longer, good)
 }
 
 func theRequestAgain() request.Request {

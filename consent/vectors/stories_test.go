@@ -27,7 +27,7 @@ func (b *book) add(kind, name, why string, expect consent.Class, ctx Context, do
 		v.Base64 = []byte(doc)
 	}
 	switch kind {
-	case "request", "officer", "supersede", "resolve":
+	case "request", "officer", "supersede", "resolve", "report", "outcome", "objection":
 	default:
 		v.Now = consent.Time{}
 	}
@@ -43,9 +43,14 @@ func stories() []Vector {
 	b.charters()
 	b.officers()
 	b.endings()
+	b.accounts()
+	b.polygons()
+	b.quotas()
 	b.answers()
 	b.checkpoints()
 	b.bundles()
+	b.witnesses()
+	b.misconduct()
 	return b.list
 }
 

@@ -22,7 +22,7 @@ const OK = "ok"
 // Vector is one file of testdata.
 type Vector struct {
 	Name    string       `json:"name"` // the file's name without .json
-	Kind    string       `json:"kind"` // how the document is judged: a kind of document, checkpoint or bundle
+	Kind    string       `json:"kind"` // how the document is judged: a kind of document, or another of the list in README.md
 	Why     string       `json:"why"`
 	Expect  string       `json:"expect"`                // "ok", or a consent.Class
 	Now     consent.Time `json:"now,omitzero"`          // the judge's clock; absent: time is not looked at
@@ -40,7 +40,7 @@ type Context struct {
 	GrantKey     consent.VerifierKey `json:"grant_key,omitempty"`     // of the grant that a manifest belongs to
 	Request      string              `json:"request,omitempty"`       // the request that a grant answers
 	Grant        string              `json:"grant,omitempty"`         // the grant that an acceptance answers
-	Checkpoint   string              `json:"checkpoint,omitempty"`    // another checkpoint of the docket
+	Checkpoint   string              `json:"checkpoint,omitempty"`    // that the witness cosigned last
 }
 
 // Document returns the bytes to be judged.

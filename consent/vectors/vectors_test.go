@@ -41,12 +41,13 @@ func TestVectors(t *testing.T) {
 			kinds[v.Kind+" accepted"]++
 		}
 	}
-	for _, kind := range []string{"charter", "agency-card", "officer", "request", "supersede", "resolve", "grant", "manifest", "acceptance", "receipt", "checkpoint", "bundle"} {
+	for _, kind := range []string{"charter", "agency-card", "officer", "request", "supersede", "resolve", "grant", "manifest", "acceptance", "receipt", "checkpoint", "bundle",
+		"report", "outcome", "objection", "leaf", "cosigned", "add", "misconduct"} {
 		if kinds[kind+" accepted"] == 0 || kinds[kind] <= kinds[kind+" accepted"] {
 			t.Errorf("%s: %d vectors, %d of them accepted; at least one of each sort is needed", kind, kinds[kind], kinds[kind+" accepted"])
 		}
 	}
-	if len(list) < 70 && !*update {
+	if len(list) < 140 && !*update {
 		t.Errorf("%d vectors", len(list))
 	}
 }
@@ -107,7 +108,7 @@ func judge(v Vector) error {
 		return err
 	case "request":
 		return judgeRequest(v)
-	case "officer", "supersede", "resolve":
+	case "officer", "supersede", "resolve", "report", "outcome":
 		l, err := log(ctx, v.Now)
 		if err != nil {
 			return err
@@ -145,10 +146,26 @@ func judge(v Vector) error {
 		if err != nil {
 			return err
 		}
-		if _, err := docket.ParseCheckpoint(msg, a); err != nil || ctx.Checkpoint == "" {
+		_, err = docket.ParseCheckpoint(msg, a)
+		return err
+	case "leaf":
+		return judgeLeaf(msg, ctx)
+	case "objection":
+		return judgeObjection(v)
+	case "cosigned":
+		return judgeCosigned(msg, ctx)
+	case "add":
+		return judgeAdd(msg, ctx)
+	case "misconduct":
+		m, err := docket.ParseMisconduct(msg)
+		if err != nil {
 			return err
 		}
-		return docket.CheckFork(a, []byte(ctx.Checkpoint), msg)
+		a, err := agency(ctx)
+		if err != nil {
+			return err
+		}
+		return m.Verify(a)
 	case "bundle":
 		b, err := docket.ParseBundle(msg)
 		if err != nil {
@@ -222,7 +239,7 @@ func log(ctx Context, now consent.Time) (*docket.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := docket.Open(a, charter.Quotas{}, nil, 0)
+	l, err := docket.Open(a, quotas(ctx), nil, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -232,4 +249,100 @@ func log(ctx Context, now consent.Time) (*docket.Log, error) {
 		}
 	}
 	return l, nil
+}
+
+// quotas are the largest that a version of the charter gave.
+func quotas(ctx Context) (q charter.Quotas) {
+	c, _ := chain(ctx.Charters)
+	for _, l := range c {
+		q.EntriesPerDay = max(q.EntriesPerDay, l.Charter.Quotas.EntriesPerDay)
+		q.BytesPerDay = max(q.BytesPerDay, l.Charter.Quotas.BytesPerDay)
+	}
+	return q
+}
+
+// judgeLeaf takes an entry in as a peer does that follows the docket, and says what it counts for.
+func judgeLeaf(msg []byte, ctx Context) error {
+	a, err := agency(ctx)
+	if err != nil {
+		return err
+	}
+	var store memory
+	for _, e := range ctx.Entries {
+		store = append(store, []byte(e))
+	}
+	last := int64(len(store))
+	l, err := docket.Open(a, quotas(ctx), append(store, msg), last+1)
+	if err != nil {
+		return err
+	}
+	for i := range last {
+		if l.Refused(i) != "" {
+			return fmt.Errorf("context: entry %d is refused: %s", i, l.Refused(i))
+		}
+	}
+	if class := l.Refused(last); class != "" {
+		return consent.Refuse(class, "", "the entry does not count")
+	}
+	return nil
+}
+
+func judgeObjection(v Vector) error {
+	o, err := request.OpenObjection(v.Document())
+	if err != nil {
+		return err
+	}
+	c, err := chain(v.Context.Charters)
+	if err != nil {
+		return fmt.Errorf("context: %v", err)
+	}
+	if _, err := o.CheckAuthor(c.Current()); err != nil {
+		return err
+	}
+	if o.Created.After(v.Now.Add(request.ClockSkew)) {
+		return consent.Refuse(consent.NotYetValid, "created", "dated %s", o.Created)
+	}
+	return nil
+}
+
+func judgeCosigned(msg []byte, ctx Context) error {
+	a, err := agency(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := chain(ctx.Charters)
+	if err != nil {
+		return fmt.Errorf("context: %v", err)
+	}
+	cp, err := docket.OpenCosigned(msg, a, c.Current().Witnesses)
+	switch {
+	case err != nil:
+		return err
+	case len(cp.By) < c.Current().Quorum:
+		return consent.Refuse(consent.Unwitnessed, "", "%d witnesses", len(cp.By))
+	case !bytes.Equal(cp.Note, msg):
+		return consent.Refuse(consent.ExtraSignature, "", "other lines, or another order")
+	}
+	return nil
+}
+
+func judgeAdd(msg []byte, ctx Context) error {
+	q, err := docket.ParseAdd(msg)
+	if err != nil {
+		return err
+	}
+	a, err := agency(ctx)
+	if err != nil {
+		return err
+	}
+	var w docket.Witness
+	if ctx.Checkpoint != "" {
+		cp, err := docket.ParseCheckpoint([]byte(ctx.Checkpoint), a)
+		if err != nil {
+			return fmt.Errorf("context: %v", err)
+		}
+		w = docket.Witness{Size: cp.Size, Root: cp.Root, Note: ctx.Checkpoint}
+	}
+	_, err = w.Admit(q, a)
+	return err
 }

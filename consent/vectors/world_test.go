@@ -48,6 +48,7 @@ var (
 	lund              = key("lund", "lund")
 	mori              = key("mori", "mori")
 	nobody            = key("nobody", "nobody")
+	herald, library   = key("herald", "herald"), key("library", "library") // witnesses
 	reception         = key("reception", request.ReceptionKeyName)
 	grantKey          = key("grant", grant.KeyName)
 )
