@@ -269,6 +269,13 @@ func (b *book) witnesses() {
 	add("base64-spelling", "Bits beyond the end of the base64 are set.", consent.Malformed, plain+strings.TrimSuffix(line(herald), "\n")+"=\n")
 	add("agency-unsigned", "The witness alone signed.", consent.MissingSignature, strings.SplitAfter(plain, "\n\n")[0]+line(herald))
 
+	bundle := string(must(log.Bundle(1, nil)))
+	with := func(lines string) string { return withCheckpoint(bundle, plain+lines) }
+	b.add("bundle", "witnessed-accepted", "Under a checkpoint that the Herald cosigned, which is the quorum.", OK, ctx, with(line(herald)))
+	b.add("bundle", "unwitnessed", "Under a checkpoint that nobody cosigned.", consent.Unwitnessed, ctx, bundle)
+	b.add("bundle", "extra-cosignature", "Under a checkpoint with a stranger's line besides.", consent.ExtraSignature, ctx, with(line(herald)+line(nobody)))
+	b.add("bundle", "junk-line", "Under a checkpoint with a line that is no cosignature.", consent.Malformed, ctx, with(line(herald)+"hello\n"))
+
 	next := aDocket(diazEnrolled, requestNote, sign(theResolve(), diaz))
 	fork := aDocket(diazEnrolled, sign(theRequestAgain(), diaz, okafor))
 	other := aDocket(diazEnrolled, sign(theRequestAgain(), diaz, okafor), requestNote)

@@ -141,42 +141,16 @@ func judge(v Vector) error {
 	case "receipt":
 		_, err := grant.OpenReceipt(msg, ctx.ReceptionKey)
 		return err
-	case "checkpoint":
-		a, err := agency(ctx)
+	case "checkpoint", "cosigned", "add", "misconduct", "bundle":
+		c, a, err := mesh(ctx)
 		if err != nil {
 			return err
 		}
-		_, err = docket.ParseCheckpoint(msg, a)
-		return err
+		return judgeLog(v.Kind, msg, ctx, c, a)
 	case "leaf":
 		return judgeLeaf(msg, ctx)
 	case "objection":
 		return judgeObjection(v)
-	case "cosigned":
-		return judgeCosigned(msg, ctx)
-	case "add":
-		return judgeAdd(msg, ctx)
-	case "misconduct":
-		m, err := docket.ParseMisconduct(msg)
-		if err != nil {
-			return err
-		}
-		a, err := agency(ctx)
-		if err != nil {
-			return err
-		}
-		return m.Verify(a)
-	case "bundle":
-		b, err := docket.ParseBundle(msg)
-		if err != nil {
-			return err
-		}
-		a, err := agency(ctx)
-		if err != nil {
-			return err
-		}
-		_, _, _, err = b.Verify(a)
-		return err
 	}
 	return fmt.Errorf("no kind of vector: %q", v.Kind)
 }
@@ -222,20 +196,20 @@ func chain(notes []string) (charter.Chain, error) {
 	return c, err
 }
 
-func agency(ctx Context) (charter.Agency, error) {
+func mesh(ctx Context) (*charter.Charter, charter.Agency, error) {
 	c, err := chain(ctx.Charters)
 	if err != nil {
-		return charter.Agency{}, fmt.Errorf("context: %v", err)
+		return nil, charter.Agency{}, fmt.Errorf("context: %v", err)
 	}
 	a, ok := c.Agency(ctx.Agency)
 	if !ok {
-		return a, fmt.Errorf("context: no agency %s", ctx.Agency)
+		return nil, a, fmt.Errorf("context: no agency %s", ctx.Agency)
 	}
-	return a, nil
+	return c.Current(), a, nil
 }
 
 func log(ctx Context, now consent.Time) (*docket.Log, error) {
-	a, err := agency(ctx)
+	_, a, err := mesh(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +237,7 @@ func quotas(ctx Context) (q charter.Quotas) {
 
 // judgeLeaf takes an entry in as a peer does that follows the docket, and says what it counts for.
 func judgeLeaf(msg []byte, ctx Context) error {
-	a, err := agency(ctx)
+	_, a, err := mesh(ctx)
 	if err != nil {
 		return err
 	}
@@ -305,33 +279,40 @@ func judgeObjection(v Vector) error {
 	return nil
 }
 
-func judgeCosigned(msg []byte, ctx Context) error {
-	a, err := agency(ctx)
-	if err != nil {
+// judgeLog judges what is no document of an envelope's kind: the words of a log and of its witnesses.
+func judgeLog(kind string, msg []byte, ctx Context, c *charter.Charter, a charter.Agency) error {
+	switch kind {
+	case "checkpoint":
+		_, err := docket.ParseCheckpoint(msg, a)
 		return err
+	case "bundle":
+		b, err := docket.ParseBundle(msg)
+		if err != nil {
+			return err
+		}
+		if _, _, _, err = b.Verify(a); err != nil {
+			return err
+		}
+		return judgeLog("cosigned", b.Checkpoint(), ctx, c, a)
+	case "cosigned":
+		cp, err := docket.OpenCosigned(msg, a, c.Witnesses)
+		switch {
+		case err != nil:
+			return err
+		case len(cp.By) < c.Quorum:
+			return consent.Refuse(consent.Unwitnessed, "", "%d witnesses", len(cp.By))
+		case !bytes.Equal(cp.Note, msg):
+			return consent.Refuse(consent.ExtraSignature, "", "other lines, or another order")
+		}
+		return nil
+	case "misconduct":
+		m, err := docket.ParseMisconduct(msg)
+		if err != nil {
+			return err
+		}
+		return m.Verify(a)
 	}
-	c, err := chain(ctx.Charters)
-	if err != nil {
-		return fmt.Errorf("context: %v", err)
-	}
-	cp, err := docket.OpenCosigned(msg, a, c.Current().Witnesses)
-	switch {
-	case err != nil:
-		return err
-	case len(cp.By) < c.Current().Quorum:
-		return consent.Refuse(consent.Unwitnessed, "", "%d witnesses", len(cp.By))
-	case !bytes.Equal(cp.Note, msg):
-		return consent.Refuse(consent.ExtraSignature, "", "other lines, or another order")
-	}
-	return nil
-}
-
-func judgeAdd(msg []byte, ctx Context) error {
 	q, err := docket.ParseAdd(msg)
-	if err != nil {
-		return err
-	}
-	a, err := agency(ctx)
 	if err != nil {
 		return err
 	}
