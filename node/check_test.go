@@ -27,7 +27,7 @@ import (
 
 // police is an agency whose software was changed: its docket holds whatever it likes.
 type police struct {
-	t                              *testing.T
+	t                              testing.TB
 	docket, officer, sergeant, ana consent.Key
 	self                           charter.Agency
 	log                            *docket.Log
@@ -46,7 +46,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newPolice(t *testing.T) *police {
+func newPolice(t testing.TB) *police {
 	p := &police{t: t, docket: must(docket.NewKey(rand.Reader)), officer: must(consent.GenerateKey(rand.Reader, "Det.Ruiz")),
 		sergeant: must(consent.GenerateKey(rand.Reader, "Sgt.Stone")), ana: must(consent.GenerateKey(rand.Reader, "Ana"))}
 	p.self = charter.Agency{Name: "Elmford Police", Class: charter.LocalPolice, Key: p.docket.Verifier(),
@@ -225,7 +225,7 @@ func (p *police) toldTo(h *Peer) {
 
 // newCopy is the same agency with a docket of its own beginning, so that each bad request stands
 // in an otherwise honest one.
-func newCopy(p *police, t *testing.T) *police {
+func newCopy(p *police, t testing.TB) *police {
 	q := *p
 	q.t, q.notes = t, nil
 	q.log = must(docket.Open(q.self, charter.Quotas{}, &q.notes, 0))
