@@ -55,6 +55,7 @@ type Log struct {
 	asked      []Asked
 	day        day
 	checkpoint []byte
+	readAll    func([][]byte) []reading
 }
 
 // An Asked is a sound request and where it stands.
@@ -109,6 +110,11 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 // caller holds the result against the newest checkpoint it kept, by [Log.Resume]. The agency is that of
 // charter.Chain.DocketAgency, and the quotas are the largest that a version of the charter gave it; zero ones are none.
 func Open(a charter.Agency, q charter.Quotas, store Store, size int64) (*Log, error) {
+	return open(a, q, store, size, readAll)
+}
+
+// open is Open with another way to read entries, for tests that read the same ones many times.
+func open(a charter.Agency, q charter.Quotas, store Store, size int64, readAll func([][]byte) []reading) (*Log, error) {
 	if _, err := a.Key.Public(); err != nil {
 		return nil, err
 	}
@@ -116,7 +122,7 @@ func Open(a charter.Agency, q charter.Quotas, store Store, size int64) (*Log, er
 		return nil, consent.Refuse(consent.BadValue, "size", "a docket of %d entries", size)
 	}
 	l := &Log{agency: a, quotas: q, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
-		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{}}
+		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{}, readAll: readAll}
 	for i := int64(0); i < size; i += ahead {
 		var msgs [][]byte
 		for k := i; k < min(i+ahead, size); k++ {
@@ -253,7 +259,7 @@ func (l *Log) Prepare(msg []byte, now time.Time) (Pending, error) {
 	if l.size >= MaxSize {
 		return Pending{}, consent.Refuse(consent.Oversize, "", "the docket is full")
 	}
-	e, err := l.judge(msg, readAll([][]byte{msg})[0])
+	e, err := l.judge(msg, l.readAll([][]byte{msg})[0])
 	if err != nil {
 		return Pending{}, err
 	}
@@ -335,7 +341,7 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 		return consent.Refuse(consent.BadCheckpoint, "root", "the entries lead to another root than the checkpoint of %d entries names", cp.Size)
 	}
 	for from := range slices.Chunk(entries, ahead) {
-		for i, r := range readAll(from) {
+		for i, r := range l.readAll(from) {
 			if _, err := l.takeRead(from[i], r); err != nil {
 				// Only hashing can fail here, and it has just been done with the same input.
 				return fmt.Errorf("entry %d: %w", l.size, err)
@@ -347,7 +353,7 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 }
 
 // take adds a leaf, with its effect if it is sound.
-func (l *Log) take(msg []byte) (int64, error) { return l.takeRead(msg, readAll([][]byte{msg})[0]) }
+func (l *Log) take(msg []byte) (int64, error) { return l.takeRead(msg, l.readAll([][]byte{msg})[0]) }
 
 func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	if len(msg) > consent.MaxNote {
