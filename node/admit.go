@@ -206,8 +206,18 @@ func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
 // the one place where a docket entry starts to count: everything that came by gossip, catch-up
 // or from the disk passes it. Whether a request is shown is judged each time it is asked for.
 func (p *Peer) readDocket(d *Docket) error {
-	fresh := d.fresh()
 	p.mu.Lock()
+	fresh, anew := d.fresh()
+	if anew {
+		// The text of an earlier entry, or another charter, may have changed what counts.
+		of := d.ID()
+		maps.DeleteFunc(p.requests, func(id consent.RequestID, r Request) bool {
+			if r.Agency == of {
+				delete(p.verdicts, id)
+			}
+			return r.Agency == of
+		})
+	}
 	for _, a := range fresh {
 		leaf, err := d.leaf(a.Index)
 		if err != nil {

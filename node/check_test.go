@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -388,6 +389,73 @@ func TestPostsPerCaseInAnyOrder(t *testing.T) {
 	p.toldTo(h)
 	if got := len(h.Requests()); got != charter.DefaultLimits().PostsPerCase {
 		t.Errorf("%d requests of one case are shown, want %d", got, charter.DefaultLimits().PostsPerCase)
+	}
+}
+
+// A home that had an entry by its hash alone, and its text later, shows in the end what one shows that had all of it at once.
+func TestALateTextChangesWhatIsShown(t *testing.T) {
+	police := newPolice(t)
+	lee := must(consent.GenerateKey(rand.Reader, "Det.Lee"))
+	now := consent.At(time.Now())
+	enrolled := docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Lee", Key: lee.Verifier(), Expires: consent.At(now.AddDate(1, 0, 0)),
+		Created: now, By: police.sergeant.Verifier()}
+	revoked := enrolled
+	revoked.Action, revoked.Expires = docket.Revoke, consent.Time{}
+	post := police.request()
+	ask := func(text string, officer consent.Key) []byte {
+		post.Text, post.Officer = text, officer.Verifier()
+		return must(consent.Sign(post, officer, police.sergeant))
+	}
+	notes := append(police.notes, must(consent.Sign(enrolled, police.sergeant)),
+		must(consent.Sign(revoked, police.sergeant)), ask("A first post, by somebody who was revoked.", lee),
+		ask("The first post of the case that counts.", police.officer), ask("The second post of the case.", police.officer), ask("The third post of the case.", police.officer))
+	checkpoint := must(must(docket.Open(police.self, charter.Quotas{}, &notes, int64(len(notes)))).SignCheckpoint(police.docket))
+	id := police.self.ID()
+	shown := func(h *Peer) (texts []string) {
+		if err := h.readDocket(h.Docket(id)); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range h.Requests() {
+			texts = append(texts, r.Body.Text)
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	whole := police.home(nil)
+	if err := whole.Docket(id).Extend(0, notes, checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	want := shown(whole)
+	if len(want) != 2 || want[1] != "The second post of the case." {
+		t.Fatalf("shown are %q", want)
+	}
+	for _, hidden := range [][]int64{{2}, {4}, {2, 4}, {4, 2}} {
+		late := police.home(nil)
+		d := late.Docket(id)
+		leaves := slices.Clone(notes)
+		for _, i := range hidden {
+			leaves[i] = docket.Leaf(must(whole.Docket(id).leaf(i)))
+		}
+		if err := d.Extend(0, leaves, checkpoint); err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range hidden { // nobody has more of them
+			if _, err := d.fill(i, leaves[i:i+1], "steward"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if early := shown(late); slices.Equal(early, want) {
+			t.Fatalf("the texts of %d make no difference", hidden)
+		}
+		for _, i := range hidden {
+			if _, err := d.fill(i, notes[i:i+1], "library"); err != nil {
+				t.Fatal(err)
+			}
+			shown(late)
+		}
+		if got := shown(late); !slices.Equal(got, want) || len(late.requests) != len(whole.requests) {
+			t.Errorf("after the texts of %d came, %q of %d requests are shown; whoever had all at once shows %q of %d", hidden, got, len(late.requests), want, len(whole.requests))
+		}
 	}
 }
 

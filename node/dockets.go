@@ -39,6 +39,7 @@ type Docket struct {
 	mu sync.Mutex
 	standard
 	log      *docket.Log
+	anew     bool    // it was opened and nobody was told: what is known of its requests no longer counts
 	offsets  []int64 // where each entry's record begins, and where the next one will
 	file     *durable.AppendFile
 	shown    docket.Cosigned              // the newest checkpoint that enough witnesses cosigned
@@ -219,7 +220,7 @@ func (d *Docket) open() error {
 	if err != nil {
 		return err
 	}
-	d.log, d.file, d.staged, d.shown, d.cosignedBy = log, file, map[string]*stage{}, docket.Cosigned{}, map[string]int64{}
+	d.log, d.anew, d.file, d.staged, d.shown, d.cosignedBy = log, true, file, map[string]*stage{}, docket.Cosigned{}, map[string]int64{}
 	d.see(checkpoint)
 	if cosigned, err := os.ReadFile(d.path("cosigned")); err == nil {
 		d.see(cosigned)
@@ -289,14 +290,16 @@ func (d *Docket) Read(i int64) ([]byte, error) {
 	return d.Entry(i)
 }
 
-// fresh hands out the sound requests that it has not handed out before.
-func (d *Docket) fresh() []docket.Asked {
+// fresh hands out the sound requests that it has not handed out before; anew says that they are all, and that those before do not
+// count.
+func (d *Docket) fresh() (asked []docket.Asked, anew bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.broken != nil {
-		return nil
+		return nil, false
 	}
-	return d.log.Fresh()
+	anew, d.anew = d.anew, false
+	return d.log.Fresh(), anew
 }
 
 // account is what the docket says of a request.
