@@ -459,6 +459,27 @@ func TestALateTextChangesWhatIsShown(t *testing.T) {
 	}
 }
 
+// Two successors of a charter count for nothing, in whatever order they and the version that heals it came.
+func TestRivalsJudgeNoDocket(t *testing.T) {
+	police := newPolice(t)
+	version := func(v, entries int, previous string, also ...string) []byte {
+		c := *police.chain.Current()
+		c.Version, c.Previous, c.Also, c.Quotas.EntriesPerDay = v, previous, also, entries
+		return must(consent.Sign(c, police.ana))
+	}
+	one, other := version(2, 1000, police.chain.CurrentHash()), version(2, 2000, police.chain.CurrentHash())
+	healed := version(3, 300, consent.HashText(one), consent.HashText(other))
+	for _, order := range [][][]byte{{one, other, healed}, {other, one, healed}, {one, healed}, {other, healed}} {
+		chain := police.chain
+		for _, note := range order {
+			chain = must(chain.Extend(note))
+		}
+		if got := standards(chain)[police.self.ID()].quotas.EntriesPerDay; got != 300 {
+			t.Errorf("%d entries a day, which a rival granted", got)
+		}
+	}
+}
+
 // A charter that no longer admits an agency ends its requests everywhere; they stay on record
 // once they are over.
 func TestRemovedAgencyAsksInVain(t *testing.T) {

@@ -73,7 +73,11 @@ type standard struct {
 // standards are those of all agencies that some version of the charter has admitted.
 func standards(chain charter.Chain) map[consent.AgencyID]standard {
 	all := map[consent.AgencyID]standard{}
-	for _, link := range chain {
+	for i, link := range chain {
+		// Of two successors neither counts, whichever came here first.
+		if len(link.Rivals) > 0 || i+1 < len(chain) && len(chain[i+1].Charter.Also) > 0 {
+			continue
+		}
 		for _, a := range link.Charter.Agencies {
 			s, known := all[a.ID()]
 			if !known {
