@@ -41,6 +41,7 @@ type AgencyStatus struct {
 	Requests  int              `json:"requests"`
 	Witnessed bool             `json:"witnessed"`
 	Forked    bool             `json:"forked"`
+	Standing  AgencyStanding   `json:"standing"`
 }
 
 // RequestStatus is one admitted request.
@@ -60,6 +61,10 @@ type RequestStatus struct {
 	Live    bool              `json:"live"`
 	Ended   string            `json:"ended,omitempty"`
 	Note    string            `json:"note"`
+
+	Objections []Objection `json:"objections"`
+	Report     *Owed       `json:"report,omitempty"` // of an exigent request
+	Outcome    Owed        `json:"outcome"`
 }
 
 // CharterNote is the arguments of "charter.publish": versions in order, those already known are passed over.
@@ -74,6 +79,8 @@ func (p *Peer) Commands() Commands {
 		"agencies":        Do(p.agencies),
 		"requests":        Do(p.listRequests),
 		"request":         Do(p.oneRequest),
+		"record":          Do(p.showRecord),
+		"record.requests": Do(p.showRequests),
 		"charter":         Do(p.showCharter),
 		"charter.publish": Do(p.publishCharter),
 	}
@@ -103,7 +110,7 @@ func (p *Peer) agencies(context.Context, struct{}) ([]AgencyStatus, error) {
 	}
 	requests := p.Requests()
 	for _, a := range c.Agencies {
-		s := AgencyStatus{ID: a.ID(), Name: a.Name, Class: string(a.Class), PolicyURL: a.PolicyURL, Witnessed: c.Quorum > 0}
+		s := AgencyStatus{ID: a.ID(), Name: a.Name, Class: string(a.Class), PolicyURL: a.PolicyURL, Witnessed: c.Quorum > 0, Standing: p.Standing(a.ID())}
 		if d := p.Docket(a.ID()); d != nil {
 			s.Entries, s.Root, s.Forked = d.Size(), d.Root(), d.Forked()
 		}
@@ -120,9 +127,11 @@ func (p *Peer) agencies(context.Context, struct{}) ([]AgencyStatus, error) {
 func (p *Peer) requestStatus(r Request) (RequestStatus, error) {
 	b := r.Body
 	note, err := p.Note(r)
+	report, outcome := p.Owes(r)
 	return RequestStatus{ID: r.ID, Agency: r.Name, Index: r.Index, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis),
 		Text: b.Text, From: b.From.Time, Until: b.Until.Time, AreaM2: b.Area.AreaM2(), Expires: b.Expires.Time,
-		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: note}, err
+		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: note,
+		Objections: p.Objections(r), Report: report, Outcome: outcome}, err
 }
 
 func (p *Peer) listRequests(context.Context, struct{}) ([]RequestStatus, error) {

@@ -230,7 +230,9 @@ type Enrolment struct {
 	Expires consent.Time // zero for the charter's first supervisors
 	Index   int64        // of the entry that enrols it; -1 for the charter's first supervisors
 	Revoked bool
-	by      consent.VerifierKey
+	// RevokedAt is the index of the entry that revokes it, where one does.
+	RevokedAt int64
+	by        consent.VerifierKey
 }
 
 // Officers are the keys of a docket, enrolled and revoked. The zero Officers hold none. They change only

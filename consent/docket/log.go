@@ -72,11 +72,14 @@ type day struct {
 	bytes   int
 }
 
-// An Account is what the docket says of a request besides whether it asks.
+// An Account is what the docket says of a request besides whether it asks. Entries are given by their index; all come after the
+// request, so 0 is none.
 type Account struct {
 	Reported  consent.Time // when the report of an exigent request was made; zero: there is none
+	Report    int64        // the entry
 	Outcome   Finding      // the newest; "" where there is none
 	OutcomeAt consent.Time
+	Ending    int64 // the entry that resolved or superseded it
 }
 
 // Leaf is how a log takes in an entry of which only the hash is known: a zero byte and the hash, in place of the note. No entry
@@ -195,6 +198,9 @@ func (l *Log) Checkpoint() []byte { return bytes.Clone(l.checkpoint) }
 
 // Officers returns the keys as they are after the last entry.
 func (l *Log) Officers() Officers { return l.officers.clone() }
+
+// Officer returns what the log says of a key.
+func (l *Log) Officer(k consent.VerifierKey) (e Enrolment, known bool) { return l.officers.get(k) }
 
 // Refused returns the class of the rule that entry i breaks, "" for a sound one.
 func (l *Log) Refused(i int64) consent.Class { return l.refused[i] }
@@ -534,7 +540,7 @@ func (o Officers) apply(index int64, f *Officer) {
 		return
 	}
 	e, _ := o.get(f.Key)
-	e.Revoked = true
+	e.Revoked, e.RevokedAt = true, index
 	o.set(e)
 }
 
@@ -548,12 +554,15 @@ func (l *Log) apply(index int64, e entry) {
 	case len(e.open) > 0:
 		i, _ := l.Request(e.open[0])
 		l.requests[i] = e.state
+		a := l.accounts[i]
+		a.Ending = index
+		l.accounts[i] = a
 	case e.about != "":
 		i, _ := l.Request(e.about)
 		a := l.accounts[i]
 		if e.report {
 			// Dated back, it would count for the day on which the docket shows it to have been made at the earliest.
-			a.Reported = e.created
+			a.Reported, a.Report = e.created, index
 			if l.day.clock.After(a.Reported.Time) {
 				a.Reported = l.day.clock
 			}

@@ -63,6 +63,13 @@ type Card struct {
 	EarlierAsks int            `json:"earlier_requests"` // of this agency, known to this node
 	Answers     []AnswerStatus `json:"answers"`
 	Ended       string         `json:"ended,omitempty"`
+
+	Objections    []node.Objection    `json:"objections"`
+	ReportMissing bool                `json:"report_missing"`   // the agency gave no report in time, so that its emergencies count no more
+	Report        *node.Owed          `json:"report,omitempty"` // of a request that claims an emergency
+	Outcome       node.Owed           `json:"outcome"`
+	Record        node.Tally          `json:"record"` // the agency's
+	Standing      node.AgencyStanding `json:"standing"`
 }
 
 // match looks at every live request. What does not match leaves no trace on this node and none
@@ -343,6 +350,10 @@ func (h *Home) card(r node.Request, item Item) Card {
 		}
 	}
 	c.Answers = h.answersTo(r.ID)
+	c.Objections, c.ReportMissing = h.peer.Objections(r), !h.peer.ExigentCounts(r.Agency)
+	c.Report, c.Outcome = h.peer.Owes(r)
+	c.Witnessed = h.peer.Charter().Quorum > 0
+	c.Record, c.Standing = h.peer.Tally(r.Agency), h.peer.Standing(r.Agency)
 	return c
 }
 

@@ -103,6 +103,27 @@ func (a *App) CallEither(ctx context.Context, dir, command string, args, result 
 	})
 }
 
+// WithNode has work call the running node, or the folder where none runs, as often as it needs.
+func (a *App) WithNode(ctx context.Context, dir string, work func(node.Caller) error) error {
+	if _, err := node.RoleOf(dir); err != nil {
+		return err
+	}
+	var n runner
+	err := patiently(ctx, func() (err error) {
+		if err = node.Dial(dir).Call(ctx, "status", nil, nil); errors.Is(err, node.ErrNotRunning) {
+			n, err = open(ctx, dir, node.Options{Now: a.Now, Log: a.QuietLog()})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if n == nil {
+		return work(node.Dial(dir))
+	}
+	return errors.Join(work(n.Commands()), n.Close())
+}
+
 // serve runs the node of a folder until the process is told to end. A set http is where it serves dockets,
 // whatever its settings say.
 func (a *App) serve(ctx context.Context, dir string, role node.Role, http *string) error {

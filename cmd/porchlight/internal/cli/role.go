@@ -239,8 +239,14 @@ func NewAgenciesCommand(a *App, role node.Role) *cobra.Command {
 	return &cobra.Command{
 		Use:   "agencies",
 		Short: "List the agencies the charter admits and their record",
-		Long: `Lists every agency of the charter with what its docket holds, as this node has checked it. A docket
-marked as forked has shown different contents to different peers: proof of misconduct.`,
+		Long: `Lists every agency of the charter with what its docket holds, as this node has checked it, and how it
+stands:
+
+  in order                  its requests are shown
+  in order, not witnessed   likewise; the charter asks no witness to confirm that all see the same docket
+  withheld                  it signed more entries than anybody gives; no new one is shown until they come
+  suspended by the charter  it may ask nothing, for the reason that the charter gives
+  suspended: misconduct     it signed two versions of its docket; porchlight observe record has the proof`,
 		Example: "  porchlight " + ofRole(role) + "agencies",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(Nothing(func(ctx context.Context) error {
@@ -259,13 +265,9 @@ marked as forked has shown different contents to different peers: proof of misco
 				}
 				var rows [][]string
 				for _, g := range list {
-					state := "in order"
-					if g.Forked {
-						state = "FORKED"
-					}
-					rows = append(rows, []string{ui.Short(g.ID), g.Name, g.Class, fmt.Sprint(g.Entries), fmt.Sprint(g.Requests), state, ui.YesNo(g.Witnessed), g.PolicyURL})
+					rows = append(rows, []string{ui.Short(g.ID), g.Name, g.Class, fmt.Sprint(g.Entries), fmt.Sprint(g.Requests), g.Standing.Words(), g.PolicyURL})
 				}
-				return ui.Table(w, []string{"ID", "AGENCY", "CLASS", "ENTRIES", "REQUESTS", "DOCKET", "WITNESSED", "POLICY"}, rows)
+				return ui.Table(w, []string{"ID", "AGENCY", "CLASS", "ENTRIES", "REQUESTS", "STATE", "POLICY"}, rows)
 			})
 		})),
 	}
@@ -339,11 +341,13 @@ itself, which anybody can check with ` + "`porchlight verify`.",
 				}
 				if err := ui.Facts(w, "request", string(r.ID), "agency", r.Agency, "docket entry", fmt.Sprint(r.Index), "case", r.Case,
 					"offence", r.Offence, "basis", r.Basis, "window", ui.Span(r.From, r.Until), "area", ui.Area(r.AreaM2),
-					"expires", ui.When(r.Expires, a.Now()), "made", ui.When(r.Created, a.Now()), "state", requestState(r, a)); err != nil {
+					"expires", ui.When(r.Expires, a.Now()), "made", ui.When(r.Created, a.Now()), "state", requestState(r, a),
+					"report", ReportText(r.Report), "outcome", OutcomeText(r.Outcome)); err != nil {
 					return err
 				}
 				fmt.Fprintln(w, "text")
 				ui.Wrap(w, "  ", r.Text, 90)
+				WriteObjections(w, r.Objections)
 				return nil
 			})
 		}),

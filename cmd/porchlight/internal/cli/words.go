@@ -2,8 +2,36 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"strings"
+
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/node"
 )
+
+// ReportText says how the public report of an emergency stands, "" where none was claimed.
+func ReportText(o *node.Owed) string {
+	if o == nil {
+		return ""
+	}
+	return o.Words(ui.UTC)
+}
+
+// OutcomeText says what the agency told of its investigation.
+func OutcomeText(o node.Owed) string {
+	if o.Text != "" {
+		return o.Text + "; " + o.Words(ui.UTC)
+	}
+	return o.Words(ui.UTC)
+}
+
+// WriteObjections writes who objects to a request, and why.
+func WriteObjections(w io.Writer, all []node.Objection) {
+	for _, o := range all {
+		fmt.Fprintf(w, "\nobjection by %s, %s\n", ui.Clean(o.By), ui.UTC(o.Created.Time))
+		ui.Wrap(w, "  ", o.Reason, 90)
+	}
+}
 
 // TermsText is an agency's terms in words.
 func TermsText(retention, unused int, recipients []string, resharing bool) string {

@@ -197,15 +197,17 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 		witnessed = "yes"
 	}
 	if err := ui.Facts(w, "request", string(c.Request), "asked by", fmt.Sprintf("%s (%s)", c.Agency, c.Class), "policy", c.PolicyURL,
-		"signed by", fmt.Sprintf("%s, approved by %s", c.Officer, c.Supervisor), "case", c.Case, "offence", c.Offence, "basis", basisText(c.Basis),
+		"signed by", fmt.Sprintf("%s, approved by %s", c.Officer, c.Supervisor), "case", c.Case, "offence", c.Offence, "basis", basisText(c),
 		"window", ui.Span(c.From, c.Until), "area", ui.Area(c.AreaM2), "contact", c.Contact,
 		"kept", cli.TermsText(c.Retention, c.Unused, c.Recipients, c.Resharing), "expires", ui.When(c.Expires, a.Now()),
-		"earlier requests", fmt.Sprintf("%d of this agency", c.EarlierAsks), "witnessed", witnessed, "state", stateText(c),
+		"report", cli.ReportText(c.Report), "outcome", cli.OutcomeText(c.Outcome),
+		"earlier requests", fmt.Sprintf("%d of this agency", c.EarlierAsks), "their record", recordText(c), "witnessed", witnessed, "state", stateText(c),
 		"note", c.Problem); err != nil {
 		return err
 	}
 	fmt.Fprintln(w, "\ntheir words")
 	ui.Wrap(w, "  ", c.Text, 90)
+	cli.WriteObjections(w, c.Objections)
 	if len(c.Cameras) > 0 {
 		fmt.Fprintln(w, "\nyour cameras that see the place")
 		var rows [][]string
@@ -220,6 +222,17 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 		return err
 	}
 	return a.writeAnswers(w, c.Answers)
+}
+
+// recordText is the agency's record in one line.
+func recordText(c home.Card) string {
+	t := c.Record
+	misconduct := "no misconduct"
+	if c.Standing.State == node.Misconduct {
+		misconduct = "MISCONDUCT PROVEN"
+	}
+	return fmt.Sprintf("requests %d, emergencies claimed %d, reports missing %d, reports late %d, outcomes missing %d, objections %d, %s",
+		t.Requests, t.Basis[request.Exigent], t.ReportsMissing, t.ReportsLate, t.OutcomesMissing, t.Objections, misconduct)
 }
 
 // writeDrafts names what was prepared, so that its owner can look at it.
@@ -252,12 +265,14 @@ func stateText(c home.Card) string {
 
 // basisText is what the agency declares, and what it means for the owner. No basis obliges anybody
 // here: an order is served on a person, not on a node.
-func basisText(basis string) string {
-	b := request.Basis(basis)
-	switch b {
-	case request.Warrant:
+func basisText(c home.Card) string {
+	b := request.Basis(c.Basis)
+	switch {
+	case b == request.Exigent && c.ReportMissing:
+		return b.Title() + "; this agency gave no such report in time, so its emergencies count no more"
+	case b == request.Warrant:
 		return b.Title() + "; it binds you only when it is served on you"
-	case request.Exigent:
+	case b == request.Exigent:
 		return b.Title() + "; they owe a public account within 72 hours"
 	}
 	return b.Title() + "; answering is your choice"
