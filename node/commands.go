@@ -21,7 +21,9 @@ type Status struct {
 	Addrs    []string       `json:"addresses"`
 	Peers    []PeerStatus   `json:"peers"`
 	Requests int            `json:"requests"`
-	URL      string         `json:"url,omitempty"` // where this node serves dockets
+	Witness  *WitnessStatus `json:"witness,omitempty"` // of a steward or an observer that has a witness's key
+	Owed     []Debt         `json:"owed,omitempty"`    // of an agency
+	URL      string         `json:"url,omitempty"`     // where this node serves dockets
 }
 
 // PeerStatus is one connected peer.
@@ -46,21 +48,22 @@ type AgencyStatus struct {
 
 // RequestStatus is one admitted request.
 type RequestStatus struct {
-	ID      consent.RequestID `json:"id"`
-	Agency  string            `json:"agency"`
-	Index   int64             `json:"index"`
-	Case    string            `json:"case"`
-	Offence string            `json:"offence"`
-	Basis   string            `json:"basis"`
-	Text    string            `json:"text"`
-	From    time.Time         `json:"from"`
-	Until   time.Time         `json:"until"`
-	AreaM2  float64           `json:"area_m2"`
-	Expires time.Time         `json:"expires"`
-	Created time.Time         `json:"created"`
-	Live    bool              `json:"live"`
-	Ended   string            `json:"ended,omitempty"`
-	Note    string            `json:"note"`
+	ID       consent.RequestID `json:"id"`
+	Agency   string            `json:"agency"`
+	AgencyID consent.AgencyID  `json:"agency_id"`
+	Index    int64             `json:"index"`
+	Case     string            `json:"case"`
+	Offence  string            `json:"offence"`
+	Basis    string            `json:"basis"`
+	Text     string            `json:"text"`
+	From     time.Time         `json:"from"`
+	Until    time.Time         `json:"until"`
+	AreaM2   float64           `json:"area_m2"`
+	Expires  time.Time         `json:"expires"`
+	Created  time.Time         `json:"created"`
+	Live     bool              `json:"live"`
+	Ended    string            `json:"ended,omitempty"`
+	Note     string            `json:"note"`
 
 	Objections []Objection `json:"objections"`
 	Report     *Owed       `json:"report,omitempty"` // of an exigent request
@@ -83,6 +86,7 @@ func (p *Peer) Commands() Commands {
 		"record.requests": Do(p.showRequests),
 		"charter":         Do(p.showCharter),
 		"charter.publish": Do(p.publishCharter),
+		"object":          Do(p.publishObjection),
 	}
 }
 
@@ -93,7 +97,7 @@ func (p *Peer) status(context.Context, struct{}) (Status, error) {
 	if c := p.charter(); c != nil {
 		s.Mesh, s.MeshID, s.Version = c.Mesh, p.chain.Mesh(), c.Version
 	}
-	s.Requests = len(p.requests)
+	s.Requests, s.Witness = len(p.requests), p.witnessStatus()
 	if p.host != nil {
 		for _, q := range p.host.Peers() {
 			s.Peers = append(s.Peers, PeerStatus{ID: q.ID, Addr: q.Addr})
@@ -128,7 +132,7 @@ func (p *Peer) requestStatus(r Request) (RequestStatus, error) {
 	b := r.Body
 	note, err := p.Note(r)
 	report, outcome := p.Owes(r)
-	return RequestStatus{ID: r.ID, Agency: r.Name, Index: r.Index, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis),
+	return RequestStatus{ID: r.ID, Agency: r.Name, AgencyID: r.Agency, Index: r.Index, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis),
 		Text: b.Text, From: b.From.Time, Until: b.Until.Time, AreaM2: b.Area.AreaM2(), Expires: b.Expires.Time,
 		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: note,
 		Objections: p.Objections(r), Report: report, Outcome: outcome}, err

@@ -36,10 +36,11 @@ type neighbourhood struct {
 
 	officer, supervisor consent.Key
 
-	steward *running
-	police  *running
-	homes   map[string]*running
-	now     *clock
+	steward  *running
+	watchers map[string]*running // observers that are witnesses
+	police   *running
+	homes    map[string]*running
+	now      *clock
 }
 
 // running is a node that runs until stopped.
@@ -76,10 +77,11 @@ var (
 
 func town() geo.Polygon { return geo.Circle(corner, 5000, 32) }
 
-func newNeighbourhood(t *testing.T) *neighbourhood {
+// newNeighbourhood makes one without witnesses; or one whose steward and these observers are witnesses, and all have to cosign.
+func newNeighbourhood(t *testing.T, watchers ...string) *neighbourhood {
 	t.Helper()
 	t.Parallel()
-	n := &neighbourhood{t: t, dir: t.TempDir(), homes: map[string]*running{}, now: &clock{}}
+	n := &neighbourhood{t: t, dir: t.TempDir(), watchers: map[string]*running{}, homes: map[string]*running{}, now: &clock{}}
 	n.signer, n.officer, n.supervisor = newKey(t, "Ana"), newKey(t, "Det.Ruiz"), newKey(t, "Sgt.Stone")
 	card, err := agency.Init(filepath.Join(n.dir, "police"), agency.InitArgs{Name: "Elmford Police", Class: charter.LocalPolice,
 		Supervisors: []consent.VerifierKey{n.supervisor.Verifier()}, Jurisdiction: town(), PolicyURL: "https://example.org/policy"})
@@ -88,14 +90,34 @@ func newNeighbourhood(t *testing.T) *neighbourhood {
 	c := charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(now), Ends: consent.At(now.AddDate(2, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: n.signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{charter.Agency(card)},
 		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}
+	if len(watchers) > 0 {
+		c.Witnesses = append(c.Witnesses, n.witness("steward", node.Steward))
+	}
+	for _, name := range watchers {
+		c.Witnesses = append(c.Witnesses, n.witness(name, node.Observe))
+	}
+	c.Quorum = len(c.Witnesses)
 	note, err := consent.Sign(c, n.signer)
 	ok(t, err)
 	n.chain, err = charter.Start(note)
 	ok(t, err)
 	n.steward = n.start("steward", node.Steward)
+	for _, name := range watchers {
+		n.watchers[name] = n.start(name, node.Observe)
+	}
 	n.police = n.start("police", node.Agency)
 	n.publish(n.officerEntry())
 	return n
+}
+
+// witness makes the folder of a witness.
+func (n *neighbourhood) witness(name string, role node.Role) charter.Witness {
+	n.t.Helper()
+	dir := filepath.Join(n.dir, name)
+	ok(n.t, node.Create(dir, role))
+	k, err := node.MakeWitness(dir, name)
+	ok(n.t, err)
+	return charter.Witness{Name: name, Key: k}
 }
 
 func newKey(t *testing.T, name string) consent.Key {
@@ -131,8 +153,13 @@ answer_delay = "0s"
 	if n.steward != nil {
 		var s node.Status
 		n.steward.do("status", struct{}{}, &s)
-		addrs, _ := json.Marshal(s.Addrs)
-		config = strings.Replace(config, "mdns", "stewards = "+string(addrs)+"\nmdns", 1)
+		addrs := s.Addrs
+		if role == node.Agency {
+			for _, w := range n.watchers {
+				addrs = append(addrs, w.addrs()...)
+			}
+		}
+		config = strings.Replace(config, "mdns", "stewards = "+string(node.RawJSON(addrs))+"\nmdns", 1)
 	}
 	ok(n.t, os.WriteFile(filepath.Join(dir, "config.toml"), []byte(config), 0o600))
 	r := n.run(dir, role)
@@ -144,6 +171,32 @@ answer_delay = "0s"
 		})
 	}
 	return r
+}
+
+func (r *running) addrs() []string {
+	r.t.Helper()
+	var s node.Status
+	r.do("status", struct{}{}, &s)
+	return s.Addrs
+}
+
+// listenAt lets a stopped node listen where it listened before.
+func (n *neighbourhood) listenAt(dir string, addrs []string) {
+	n.t.Helper()
+	config := filepath.Join(dir, "config.toml")
+	b, err := os.ReadFile(config)
+	ok(n.t, err)
+	var listen []string
+	for _, a := range addrs {
+		listen = append(listen, a[:strings.Index(a, "/p2p/")])
+	}
+	lines := strings.Split(string(b), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "listen = ") {
+			lines[i] = "listen = " + string(node.RawJSON(listen))
+		}
+	}
+	ok(n.t, os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600))
 }
 
 type runner interface {
@@ -266,6 +319,12 @@ func (n *neighbourhood) draft() agency.Draft {
 // policeAsk publishes a request and returns its id.
 func (n *neighbourhood) policeAsk(d agency.Draft) string {
 	n.t.Helper()
+	return string(n.publish(n.signed(d)).Request)
+}
+
+// signed is a request that officer and supervisor signed.
+func (n *neighbourhood) signed(d agency.Draft) []byte {
+	n.t.Helper()
 	var drafted agency.Drafted
 	n.police.do("agency.draft", d, &drafted)
 	note := []byte(drafted.Text)
@@ -274,7 +333,7 @@ func (n *neighbourhood) policeAsk(d agency.Draft) string {
 		note, err = consent.AddSignature(note, k)
 		ok(n.t, err)
 	}
-	return string(n.publish(note).Request)
+	return note
 }
 
 // shown waits until the request is in a home's inbox.

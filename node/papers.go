@@ -95,7 +95,8 @@ func (p *Peer) accuse(d *Docket, err error) error {
 	if fresh && proof != nil {
 		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.agency.Name)
 		p.arrived()
-		if p.topic != nil {
+		// Nothing begins at a home: whoever it catches up with next takes the proof from there.
+		if p.topic != nil && p.State.Role() != Home {
 			// Not from here: a check of the topic may be what found out.
 			p.soon(func(ctx context.Context) {
 				if err := p.topic.Publish(ctx, proof); err != nil {
@@ -164,6 +165,49 @@ func (d *Docket) readPapers() error {
 		return d.disk.Remove(d.path("objections"))
 	}
 	return err
+}
+
+// ObjectionNote is the arguments of "object": a signed objection.
+type ObjectionNote struct {
+	Note string `json:"note"`
+}
+
+// Objected is the answer.
+type Objected struct {
+	Request consent.RequestID `json:"request"`
+	By      string            `json:"by"` // the author's name in the charter
+	Running bool              `json:"running"`
+	Peers   int               `json:"peers"` // connected peers it went to
+}
+
+// publishObjection keeps an objection and spreads it, now or once this node runs. One that is here already is spread again.
+func (p *Peer) publishObjection(ctx context.Context, a ObjectionNote) (Objected, error) {
+	if p.State.Role() == Home {
+		return Objected{}, WithHint(errors.New("a home publishes nothing itself: who listens would learn that its household objected"),
+			"hand the signed objection to a steward or an observer, who runs `porchlight observe object --note FILE`")
+	}
+	msg := []byte(a.Note)
+	o, err := request.OpenObjection(msg)
+	if err != nil {
+		return Objected{}, err
+	}
+	if err := p.AdmitPaper(msg); err != nil && !errors.Is(err, errKnown) {
+		return Objected{}, err
+	}
+	out := Objected{Request: o.Request, Running: p.topic != nil}
+	for _, have := range p.Objections(Request{ID: o.Request, Agency: o.Agency}) {
+		if have.Note == a.Note {
+			out.By = have.By
+		}
+	}
+	if out.By == "" {
+		return Objected{}, fmt.Errorf("%s has objected to request %.12s… already; one objection of each stands", o.By.Name(), string(o.Request))
+	}
+	if p.topic == nil {
+		return out, nil
+	}
+	out.Peers = len(p.host.Peers())
+	return out, p.Publish(ctx, msg)
 }
 
 // An Objection is one as this node shows it.

@@ -116,6 +116,9 @@ func (p *Peer) load() (err error) {
 	if p.chain, err = ReadCharter(p.State.Path("charter")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	if err := p.readWitness(); err != nil {
+		return err
+	}
 	if err := p.openDockets(); err != nil {
 		return err
 	}

@@ -364,24 +364,11 @@ func TestPromise13NothingIsLost(t *testing.T) {
 // runAgain starts an agency at the port it had, since its requests name it.
 func (n *neighbourhood) runAgain(dir string) *running {
 	n.t.Helper()
-	config := filepath.Join(dir, "config.toml")
-	b, err := os.ReadFile(config)
-	ok(n.t, err)
 	police, err := agency.Open(n.t.Context(), dir, node.Options{})
 	ok(n.t, err)
 	body := police.Peer().Requests()[0].Body
 	ok(n.t, police.Close())
-	var listen []string
-	for _, a := range body.Reply {
-		listen = append(listen, a[:strings.Index(a, "/p2p/")])
-	}
-	lines := strings.Split(string(b), "\n")
-	for i, l := range lines {
-		if strings.HasPrefix(l, "listen = ") {
-			lines[i] = "listen = " + string(node.RawJSON(listen))
-		}
-	}
-	ok(n.t, os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o600))
+	n.listenAt(dir, body.Reply)
 	return n.run(dir, node.Agency)
 }
 

@@ -30,20 +30,25 @@ import (
 // WitnessProtocol is the libp2p protocol id.
 const WitnessProtocol = "/porchlight/witness/1"
 
-// MakeWitness gives a steward's or an observer's folder a witness's key, if it has none, and returns the public half for the
-// charter's signers.
+// MakeWitness gives a steward's or an observer's folder a witness's key of that name, if it has none, and returns the public half for
+// the charter's signers. The name is needed for a new key only; one that the folder has keeps its own.
 func MakeWitness(dir, name string) (consent.VerifierKey, error) {
 	state, err := OpenState(dir)
 	if err != nil {
 		return "", err
 	}
 	defer state.Close()
-	if r := state.Role(); r != Steward && r != Observe {
+	if r := state.Role(); !mayWitness(r) {
 		return "", fmt.Errorf("%s holds a node of role %s; a witness is a steward or an observer", dir, r)
 	}
 	path := state.Path("keys", "witness.key")
 	k, err := ReadKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil && name != "" && name != k.Name():
+		return "", WithHint(fmt.Errorf("the witness's key of %s is called %s, and a key keeps its name", dir, k.Name()), "leave --name out")
+	case errors.Is(err, fs.ErrNotExist) && name == "":
+		return "", WithHint(fmt.Errorf("%s has no witness's key yet, and a new one needs a name, which stands on every cosignature", dir), `give --name, as in --name "Elm Library"`)
+	case errors.Is(err, fs.ErrNotExist):
 		if k, err = consent.GenerateKey(rand.Reader, name); err != nil {
 			return "", WithHint(err, "a name is made of plain ASCII letters, digits and signs without '+'")
 		}
@@ -52,19 +57,32 @@ func MakeWitness(dir, name string) (consent.VerifierKey, error) {
 	return k.Verifier(), err
 }
 
+func mayWitness(r Role) bool { return r == Steward || r == Observe }
+
 type witness struct {
 	key consent.Key
 	mu  sync.Mutex // one cosignature at a time
 }
 
-// startWitness begins to answer, where this node has a key for it.
-func (p *Peer) startWitness() error {
+// readWitness reads the key of a steward or an observer that has one.
+func (p *Peer) readWitness() error {
+	if !mayWitness(p.State.Role()) {
+		return nil
+	}
 	k, err := ReadKey(p.State.Path("keys", "witness.key"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		p.witness = &witness{key: k}
+	}
+	return err
+}
+
+// startWitness begins to answer, where this node has a key for it.
+func (p *Peer) startWitness() error {
+	if p.witness == nil {
+		return nil
 	}
 	if err := p.State.Disk().MkdirAll(p.State.Path("witness"), 0o700); err != nil {
 		return err
@@ -72,7 +90,6 @@ func (p *Peer) startWitness() error {
 	if err := p.State.Settle(p.State.Path("witness")); err != nil {
 		return err
 	}
-	p.witness = &witness{key: k}
 	p.stopWitness = ask.Serve(p.host, WitnessProtocol, p.cosign)
 	return nil
 }
@@ -133,6 +150,24 @@ func (p *Peer) cosign(_ string, question []byte) ([]byte, error) {
 	}
 	line, err := docket.Cosign(q.Checkpoint, p.witness.key, p.Now())
 	return say(200, string(line)), err
+}
+
+// A WitnessStatus is a node's own key as a witness.
+type WitnessStatus struct {
+	Key   consent.VerifierKey `json:"key"`
+	Named bool                `json:"named"` // the charter names it
+}
+
+// witnessStatus is nil where this node has no key for it. The caller holds p.mu.
+func (p *Peer) witnessStatus() *WitnessStatus {
+	if p.witness == nil {
+		return nil
+	}
+	s := &WitnessStatus{Key: p.witness.key.Verifier()}
+	if c := p.charter(); c != nil {
+		s.Named = isWitness(c.Witnesses, s.Key)
+	}
+	return s
 }
 
 func isWitness(all []charter.Witness, k consent.VerifierKey) bool {

@@ -19,13 +19,16 @@ func newVerifyCommand(a *cli.App) *cobra.Command {
 		Use:   "verify FILE...",
 		Short: "Check signed documents, custody logs and sealed releases",
 		Long: `Checks files with no node and no network, and says what the check proved and what it did not. It knows
-every signed document (charter, agency card, officer, request, grant, manifest, acceptance, receipt),
-charter folders, a docket's self-contained messages, custody logs, and sealed releases.
+every signed document (charter, agency card, officer, request and its end, report, outcome, objection, grant,
+manifest, acceptance, receipt), charter folders, a docket's self-contained messages and its checkpoints with
+their witnesses, proofs of an agency's misconduct, custody logs, and sealed releases. What is about a docket
+takes the charter.
 
 A sealed release is held against its manifest: SHA-256 and address are worked out anew. With its key, the
 clip inside is checked too, and not written anywhere.`,
 		Example: `  porchlight verify charter/ agency.card
   porchlight verify request.note --charter ~/.porchlight/home/charter
+  porchlight verify ~/.porchlight/observe/dockets/*/checkpoint --charter ~/.porchlight/observe/charter
   porchlight verify clip.age --manifest manifest.note --grant grant.note
   porchlight verify ~/.porchlight/home/ledger`,
 		Args: cobra.MinimumNArgs(1),

@@ -235,6 +235,17 @@ func (a *Agency) gaveWay(h *held, k *kept) error {
 // Commands is what the agency's CLI can ask of this node.
 func (a *Agency) Commands() node.Commands {
 	c := a.peer.Commands()
+	status := c["status"]
+	c["status"] = func(ctx context.Context, args json.RawMessage) (any, error) {
+		got, err := status(ctx, args)
+		s, ok := got.(node.Status)
+		if !ok || err != nil {
+			return got, err
+		}
+		s.Owed = a.peer.Debts(a.agency)
+		return s, nil
+	}
+	c["agency.owed"] = node.Do(func(context.Context, struct{}) ([]node.Debt, error) { return a.peer.Debts(a.agency), nil })
 	c["agency.draft"] = node.Do(a.draft)
 	c["agency.publish"] = node.Do(a.publish)
 	c["agency.docket"] = node.Do(a.docketEntries)
@@ -442,6 +453,7 @@ func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error)
 		return nil, err
 	}
 	out := []DocketEntry{}
+	shown, _ := d.Head()
 	for i := range d.Size() {
 		note, err := d.Read(i)
 		if err != nil {
@@ -451,7 +463,7 @@ func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error)
 		if err != nil {
 			kind = "unreadable"
 		}
-		out = append(out, DocketEntry{Index: i, Kind: kind, Note: string(note)})
+		out = append(out, DocketEntry{Index: i, Kind: kind, Note: string(note), Waits: i >= shown})
 	}
 	return out, nil
 }

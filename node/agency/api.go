@@ -61,6 +61,7 @@ type DocketEntry struct {
 	Index int64  `json:"index"`
 	Kind  string `json:"kind"`
 	Note  string `json:"note"`
+	Waits bool   `json:"waits,omitempty"` // for witnesses to cosign it
 }
 
 // Received is one line of "agency.received": something that was addressed to this agency.

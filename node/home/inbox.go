@@ -344,6 +344,11 @@ func (h *Home) card(r node.Request, item Item) Card {
 	if a, ok := h.peer.Agency(r.Agency); ok {
 		c.Class, c.PolicyURL = string(a.Class), a.PolicyURL
 	}
+	if d := h.peer.Docket(r.Agency); d != nil {
+		size, _ := d.Head()
+		_, quorum := d.Witnesses()
+		c.Witnessed = quorum > 0 && r.Index < size
+	}
 	for _, e := range h.peer.Requests() {
 		if e.Agency == r.Agency && e.Index < r.Index {
 			c.EarlierAsks++
@@ -352,7 +357,6 @@ func (h *Home) card(r node.Request, item Item) Card {
 	c.Answers = h.answersTo(r.ID)
 	c.Objections, c.ReportMissing = h.peer.Objections(r), !h.peer.ExigentCounts(r.Agency)
 	c.Report, c.Outcome = h.peer.Owes(r)
-	c.Witnessed = h.peer.Charter().Quorum > 0
 	c.Record, c.Standing = h.peer.Tally(r.Agency), h.peer.Standing(r.Agency)
 	return c
 }

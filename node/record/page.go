@@ -44,7 +44,9 @@ func list(all []string) string { return strings.Join(all, ", ") }
 func more(a node.AgencyRecord) int { return a.Persons - len(a.Officers) }
 
 // alarming says whether how an agency stands is more than a remark.
-func alarming(s node.AgencyStanding) bool { return s.State != node.InOrder && s.State != node.NotWitnessed }
+func alarming(s node.AgencyStanding) bool {
+	return s.State != node.InOrder && s.State != node.NotWitnessed
+}
 
 // stateWords says what became of a request.
 func stateWords(q node.RequestRecord) string {

@@ -45,7 +45,7 @@ A released clip is kept sealed. Its key is destroyed at the deadline the agency 
 	cmd.AddCommand(newAgencyInitCommand(a),
 		cli.NewRunCommand(a.App, node.Agency, "It publishes what you hand it, receives what owners send, and destroys release keys at their deadlines."),
 		cli.NewStatusOf(a.App, node.Agency), newOfficerCommand(a), newRequestGroup(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency publish enrol.note"),
-		newDocketCommand(a), newReceivedCommand(a), newVaultCommand(a), newOpenCommand(a), newReplyCommand(a))
+		newDocketCommand(a), newOwedCommand(a), newReceivedCommand(a), newVaultCommand(a), newOpenCommand(a), newReplyCommand(a))
 	return cmd
 }
 
@@ -168,9 +168,11 @@ func (a *app) atAgency(ctx context.Context, command string, args, result any) er
 func newDocketCommand(a *app) *cobra.Command {
 	var note int64
 	cmd := &cobra.Command{
-		Use:     "docket",
-		Short:   "List the entries of this agency's docket",
-		Long:    `Lists this agency's public, append-only record. With --entry it prints one entry's signed document.`,
+		Use:   "docket",
+		Short: "List the entries of this agency's docket",
+		Long: `Lists this agency's public, append-only record. With --entry it prints one entry's signed document. An
+entry that too few of the charter's witnesses have cosigned waits: nobody is shown it, and the running node
+goes on asking them.`,
 		Example: "  porchlight agency docket\n  porchlight agency docket --entry 2 > entry.note",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -194,9 +196,23 @@ func newDocketCommand(a *app) *cobra.Command {
 				}
 				var rows [][]string
 				for _, e := range list {
-					rows = append(rows, []string{fmt.Sprint(e.Index), e.Kind, entryText(e)})
+					what := entryText(e)
+					if e.Waits {
+						what += " (waits for witnesses: nobody is shown it yet)"
+					}
+					rows = append(rows, []string{fmt.Sprint(e.Index), e.Kind, what})
 				}
-				return ui.Table(w, []string{"ENTRY", "KIND", "WHAT"}, rows)
+				if err := ui.Table(w, []string{"ENTRY", "KIND", "WHAT"}, rows); err != nil {
+					return err
+				}
+				var owed []node.Debt
+				if err := a.atAgency(ctx, "agency.owed", nil, &owed); err != nil {
+					return err
+				}
+				if len(owed) > 0 {
+					fmt.Fprintf(w, "\nowed: %s\n", ui.Clean(cli.OwedText(owed, a.Now())))
+				}
+				return nil
 			})
 		})),
 	}

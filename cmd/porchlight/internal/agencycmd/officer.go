@@ -220,6 +220,14 @@ func entryText(e agency.DocketEntry) string {
 		if r, err := docket.OpenResolve(note); err == nil {
 			return fmt.Sprintf("%s: %s, %s", ui.Short(r.Request), r.Reason, day(r.Created))
 		}
+	case "report":
+		if r, err := docket.OpenReport(note); err == nil {
+			return fmt.Sprintf("%s: by %s and %s, %s", ui.Short(r.Request), r.Officer.Name(), r.Supervisor.Name(), day(r.Created))
+		}
+	case "outcome":
+		if o, err := docket.OpenOutcome(note); err == nil {
+			return fmt.Sprintf("%s: %s, %s", ui.Short(o.Request), o.Outcome.Title(), day(o.Created))
+		}
 	case "supersede":
 		if s, err := docket.OpenSupersede(note); err == nil {
 			return fmt.Sprintf("%s by %s: %s, %s", ui.Short(s.Request), ui.Short(s.Replacement), s.Reason, day(s.Created))

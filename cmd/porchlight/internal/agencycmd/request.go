@@ -1,10 +1,8 @@
 package agencycmd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +14,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/consent/request"
-	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 )
@@ -24,15 +21,18 @@ import (
 func newRequestGroup(a *app) *cobra.Command {
 	cmd := cli.Group(&cobra.Command{
 		Use:   "request",
-		Short: "Draft, sign, publish and end a request",
+		Short: "Draft, sign, publish and end a request, and account for it",
 		Long: `A request goes through three hands: the node drafts it, the officer signs it, the supervisor signs it,
-each on a machine of their own; then the node publishes it in the docket. It cannot be edited afterwards.`,
+each on a machine of their own; then the node publishes it in the docket. It cannot be edited afterwards.
+The report of an emergency goes the same way. Every request ends in an outcome, and perhaps earlier in a
+resolve.`,
 		Example: `  porchlight agency request draft --out request.note …
   porchlight agency request sign request.note --key ruiz.key
   porchlight agency request sign request.note --key kim.key
   porchlight agency request publish request.note`,
 	})
-	cmd.AddCommand(newOffencesCommand(a), newDraftCommand(a), newSignCommand(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency request publish request.note"), newResolveCommand(a))
+	cmd.AddCommand(newOffencesCommand(a), newDraftCommand(a), newSignCommand(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency request publish request.note"), newResolveCommand(a),
+		newReportCommand(a), newOutcomeCommand(a))
 	return cmd
 }
 
@@ -200,14 +200,6 @@ func geoJSON(p geo.Polygon) any {
 	}{"Polygon", [][]geo.Point{append(append([]geo.Point{}, p...), p[0])}}
 }
 
-// drafted is the answer of draft and sign.
-type drafted struct {
-	File    string            `json:"file"`
-	Signed  []string          `json:"signed"`
-	ID      consent.RequestID `json:"request,omitempty"`
-	Request request.Request   `json:"body"`
-}
-
 func (a *app) draft(ctx context.Context, d *draftFlags) error {
 	if err := d.parse(); err != nil {
 		return err
@@ -223,40 +215,7 @@ func (a *app) draft(ctx context.Context, d *draftFlags) error {
 	if err := a.Call(ctx, dir, "agency.draft", d.Draft, &text); err != nil {
 		return err
 	}
-	if err := durable.WriteFile(d.out, []byte(text.Text), 0o644); err != nil {
-		return err
-	}
-	r, err := readDraft([]byte(text.Text))
-	if err != nil {
-		return err
-	}
-	return a.Show(drafted{File: d.out, Signed: []string{}, Request: r}, func(w io.Writer) error {
-		if err := a.writeRequest(w, r); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintf(w, "\nwritten to %s\nnext: %s signs it, then %s, each with `porchlight agency request sign %s --key KEYFILE`\n",
-			d.out, r.Officer.Name(), r.Supervisor.Name(), d.out)
-		return err
-	})
-}
-
-// readDraft reads the text of a request, signed or not. It believes no signature: whoever is to
-// sign looks at the content, and the docket verifies who did.
-func readDraft(b []byte) (request.Request, error) {
-	var r request.Request
-	kind, err := consent.Peek(b)
-	if err != nil {
-		return r, err
-	}
-	if kind != request.Kind {
-		return r, fmt.Errorf("a %s, not a request", kind)
-	}
-	_, rest, _ := bytes.Cut(b, []byte("\n"))
-	body, _, _ := bytes.Cut(rest, []byte("\n"))
-	if err := consent.DecodeStrict(body, &r, consent.MaxNote); err != nil {
-		return r, err
-	}
-	return r, r.Check()
+	return a.writeDraft(d.out, []byte(text.Text))
 }
 
 func (a *app) writeRequest(w io.Writer, r request.Request) error {
@@ -273,110 +232,12 @@ func (a *app) writeRequest(w io.Writer, r request.Request) error {
 	return nil
 }
 
-func newSignCommand(a *app) *cobra.Command {
-	var key string
-	var yes bool
-	cmd := &cobra.Command{
-		Use:   "sign FILE --key KEYFILE",
-		Short: "Read a request and sign it, as its officer or its supervisor",
-		Long: `Shows the request in plain words, asks, and adds your signature to the file. The officer signs first. This
-needs no node and no network: do it on a machine of your own.
-
-Your name stands under a public document that cannot be withdrawn, only resolved.`,
-		Example: "  porchlight agency request sign request.note --key ruiz.key",
-		Args:    cobra.ExactArgs(1),
-		RunE: a.Do(func(_ context.Context, args []string) error {
-			return a.signRequest(args[0], key, yes)
-		}),
-	}
-	cmd.Flags().StringVar(&key, "key", "", "your key `file`")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask: you have read it")
-	cli.MustFlags(cmd, "key")
-	return cmd
-}
-
-func (a *app) signRequest(file, keyFile string, yes bool) error {
-	note, err := cli.ReadSmall(file, consent.MaxNote)
-	if err != nil {
-		return err
-	}
-	r, err := readDraft(note)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	k, err := a.ReadKey(keyFile)
-	if err != nil {
-		return err
-	}
-	role := ""
-	switch k.Verifier() {
-	case r.Officer:
-		role = "officer"
-	case r.Supervisor:
-		role = "supervisor"
-	default:
-		return node.WithHint(fmt.Errorf("%s is neither the officer (%s) nor the supervisor (%s) of this request", k.Name(), r.Officer.Name(), r.Supervisor.Name()),
-			"a request names its signers; draft it again with other ones")
-	}
-	if err := a.writeRequest(a.Err, r); err != nil {
-		return err
-	}
-	if err := a.Confirm(yes, fmt.Sprintf("Sign this as its %s, %s?", role, k.Name())); err != nil {
-		return err
-	}
-	signed, err := addRequestSignature(note, r, k, role)
-	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	if err := durable.WriteFile(file, signed, 0o644); err != nil {
-		return err
-	}
-	d := drafted{File: file, Signed: []string{}, Request: r}
-	ids, err := consent.SignerIDs(signed)
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		d.Signed = append(d.Signed, id.Name)
-	}
-	next := fmt.Sprintf("next: %s signs it", r.Supervisor.Name())
-	if len(ids) == 2 {
-		if _, err := request.Open(signed); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		d.ID = request.IDOf(signed)
-		next = fmt.Sprintf("next: porchlight agency request publish %s", file)
-	}
-	return a.Show(d, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s signed %s as its %s\n%s\n", k.Name(), file, role, next)
-		return err
-	})
-}
-
-// addRequestSignature signs a draft, or adds the second signature.
-func addRequestSignature(note []byte, r request.Request, k consent.Key, role string) ([]byte, error) {
-	text, err := consent.Text(r)
-	if err != nil {
-		return nil, err
-	}
-	if bytes.Equal(note, text) {
-		if role != "officer" {
-			return nil, node.WithHint(errors.New("the officer has not signed yet"), r.Officer.Name()+" signs first")
-		}
-		return consent.Sign(r, k)
-	}
-	if !bytes.HasPrefix(note, append(text, '\n')) {
-		return nil, errors.New("the file holds more than a request and its signatures")
-	}
-	return consent.AddSignature(note, k)
-}
-
 // newAgencyPublishCommand publishes any docket entry; a request is one.
 func newAgencyPublishCommand(a *app, use, example string) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: "Put a signed document into the docket and spread it",
-		Long: `Appends a signed document (an enrolment, a request, the end of a request) to this agency's docket and
+		Long: `Appends a signed document (an enrolment, a request, its end, report or outcome) to this agency's docket and
 spreads it in the mesh. A docket only grows: what is published cannot be edited or removed.`,
 		Example: "  " + example,
 		Args:    cobra.ExactArgs(1),

@@ -146,7 +146,7 @@ func refusal(c consent.Class) bool {
 		request.TextPressure, request.TextPersonal, request.TextRaceOnly, request.TextAssembly,
 		consent.BelowQuorum, consent.WrongPrevious, consent.Frozen, consent.UnknownAgency, consent.Unaccounted, consent.Suspended,
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.ExpiredOfficer, consent.WrongRole,
-		consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest, consent.Fork:
+		consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest, consent.Fork, consent.Unwitnessed, consent.OverQuota:
 		return true
 	}
 	return false

@@ -175,6 +175,9 @@ func (a *App) announce(ctx context.Context, dir string) {
 			if s.URL != "" {
 				a.Say("  dockets %s", s.URL)
 			}
+			if s.Role == node.Steward || s.Role == node.Observe {
+				a.Say("  %s", witnessText(s))
+			}
 			return
 		}
 		select {
@@ -182,6 +185,36 @@ func (a *App) announce(ctx context.Context, dir string) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// witnessText says whether a steward or an observer is a witness.
+func witnessText(s node.Status) string {
+	switch w := s.Witness; {
+	case w == nil:
+		return "no witness of dockets"
+	case !w.Named:
+		return "no witness of dockets yet: the charter does not name the key of " + w.Key.Name()
+	default:
+		return "a witness of dockets, as " + w.Key.Name()
+	}
+}
+
+// OwedText says what an agency owes, "" where that is nothing.
+func OwedText(owed []node.Debt, now time.Time) string {
+	if len(owed) == 0 {
+		return ""
+	}
+	overdue := 0
+	for _, o := range owed {
+		if o.Overdue {
+			overdue++
+		}
+	}
+	accounts := "1 account"
+	if len(owed) > 1 {
+		accounts = fmt.Sprintf("%d accounts", len(owed))
+	}
+	return fmt.Sprintf("%s, %d overdue; due first: the %s of case %s, %s (`porchlight agency owed`)", accounts, overdue, owed[0].What, owed[0].Case, ui.When(owed[0].Due, now))
 }
 
 func (a *App) writeStatus(w io.Writer, s node.Status) error {
@@ -193,7 +226,11 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 	if s.Running {
 		running = "yes"
 	}
-	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh,
+	witness := ""
+	if s.Witness != nil {
+		witness = witnessText(s)
+	}
+	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh, "witness", witness, "owed", OwedText(s.Owed, a.Now()),
 		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " "), "dockets at", s.URL); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ Should this program be gone, any age program opens the file: age -d ruiz.key`,
 }
 
 func (a *App) keyNew(name, out string, open bool) error {
-	k, err := consent.GenerateKey(a.Rand, dotted(name))
+	k, err := consent.GenerateKey(a.Rand, Dotted(name))
 	if err != nil {
 		return node.WithHint(err, "a name is made of plain ASCII letters, digits and signs without '+'; spaces become dots")
 	}
@@ -100,8 +100,8 @@ func (a *App) keyNew(name, out string, open bool) error {
 	return a.showKey(publicKey{Name: k.Name(), Key: k.Verifier(), Secret: out, Public: pub, Sealed: !open})
 }
 
-// dotted writes a person's name as a key's name: a space becomes a dot, "Det. Ruiz" Det.Ruiz.
-func dotted(name string) string {
+// Dotted writes a person's name as a key's name: a space becomes a dot, "Det. Ruiz" Det.Ruiz.
+func Dotted(name string) string {
 	return strings.ReplaceAll(strings.Join(strings.Fields(name), "."), "..", ".")
 }
 

@@ -63,7 +63,7 @@ func (s *story) tell(ctx context.Context) error {
 	return s.arrive(ctx, id)
 }
 
-// found makes the charter, the steward and the agency, and lets the charter admit the agency.
+// found makes the charter, its witnesses and the agency, lets the charter admit the agency, and runs the steward.
 func (s *story) found(ctx context.Context) error {
 	if err := os.WriteFile(s.path("town.geojson"), []byte(jurisdiction), 0o644); err != nil {
 		return err
@@ -90,10 +90,32 @@ func (s *story) found(ctx context.Context) error {
 	if err := s.do(ctx, nil, "steward", "init", "--dir", "steward", "--charter", "charter", "--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"); err != nil {
 		return err
 	}
+	if err := s.witnesses(ctx); err != nil {
+		return err
+	}
 	if err := s.tune("steward"); err != nil {
 		return err
 	}
 	return s.run("steward", "steward")
+}
+
+// witnesses lets the charter name the steward and the observer, who both have to cosign before anybody is shown a request.
+func (s *story) witnesses(ctx context.Context) error {
+	propose := []string{"charter", "propose", "--dir", "charter", "--key", "signer.key", "--add-witness", "steward.pub", "--add-witness", "observer.pub", "--quorum", "2"}
+	for _, args := range [][]string{
+		{"steward", "witness", "--dir", "steward", "--name", "Elm.Steward", "--out", "steward.pub"},
+		{"observe", "init", "--dir", "observer"},
+		{"observe", "witness", "--dir", "observer", "--name", "Elm.Herald", "--out", "observer.pub"},
+		propose,
+		{"charter", "publish", "--dir", "charter", "--node", "steward"},
+	} {
+		if err := s.do(ctx, nil, args...); err != nil {
+			return err
+		}
+	}
+	s.say(Step{Step: "witnesses", Text: "She names two witnesses, the steward and the Elm Herald, an observer. Both have to confirm what the agency signs of its docket, so that all homes are shown the same one.",
+		Command: line(propose...)})
+	return nil
 }
 
 // tune adapts a node's settings to a story that lasts a minute.
@@ -172,10 +194,13 @@ func (s *story) settle(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.run("agency", "agency"); err != nil {
+	if err := s.run("observe", "observer"); err != nil {
 		return err
 	}
-	if err := s.run("observe", "observer"); err != nil {
+	if err := s.reachObserver(ctx); err != nil {
+		return err
+	}
+	if err := s.run("agency", "agency"); err != nil {
 		return err
 	}
 	names := []string{"agency", "observer"}
@@ -192,6 +217,24 @@ func (s *story) settle(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reachObserver names the observer among the stewards of the agency, which has to reach its witnesses.
+func (s *story) reachObserver(ctx context.Context) error {
+	var st node.Status
+	if err := s.until(ctx, "the observer to run", func() (bool, error) {
+		err := s.do(ctx, &st, "status", "--dir", "observer")
+		return len(st.Addrs) > 0, err
+	}); err != nil {
+		return err
+	}
+	path := s.path("agency", "config.toml")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text := strings.Replace(string(b), "stewards = [", fmt.Sprintf("stewards = [%q, ", st.Addrs[0]), 1)
+	return os.WriteFile(path, []byte(text), 0o600)
 }
 
 func (s *story) setListen(name string) error {
@@ -237,11 +280,15 @@ func (s *story) ask(ctx context.Context) (id string, err error) {
 		}
 	}
 	var p agency.Published
-	if err := s.do(ctx, &p, "agency", "request", "publish", "--dir", "agency", "request.draft"); err != nil {
+	// A witness that the agency has not reached yet is asked again; what is published stands in the docket once.
+	if err := s.until(ctx, "both witnesses", func() (bool, error) {
+		err := s.do(ctx, &p, "agency", "request", "publish", "--dir", "agency", "request.draft")
+		return err == nil && !p.Waits, err
+	}); err != nil {
 		return "", err
 	}
 	id = string(p.Request)
-	s.say(Step{Step: "request", Text: fmt.Sprintf("Ruiz and Sergeant Stone sign a request, each on their own machine, and the agency publishes it: entry %d of its docket, id %s. It can never be edited or removed.", p.Index, id[:12]),
+	s.say(Step{Step: "request", Text: fmt.Sprintf("Ruiz and Sergeant Stone sign a request, each on their own machine, and the agency publishes it: entry %d of its docket, id %s. It can never be edited or removed. %d of %d witnesses have confirmed it.", p.Index, id[:12], p.Cosigned, p.Quorum),
 		Command: line("agency", "request", "publish", "--dir", "agency", "request.draft"), Data: p})
 
 	began := time.Now()

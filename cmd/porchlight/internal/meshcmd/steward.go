@@ -16,13 +16,15 @@ func newStewardCommand(a *app) *cobra.Command {
 		Short: "Run a node that others first connect to",
 		Long: `A steward is a volunteer's node with a public address: first contact for those who join, and a hub
 that passes requests on. It holds what is public and nothing else. It is not trusted with anything:
-at most it can delay or drop messages, and it sees the addresses of those who dial it.`,
+at most it can delay or drop messages, and it sees the addresses of those who dial it. One that the charter
+names as a witness also cosigns dockets (porchlight steward witness).`,
 		Example: `  porchlight steward init --charter ~/.porchlight/charter --listen /ip4/0.0.0.0/tcp/4001
   porchlight steward run`,
 	})
 	cmd.AddCommand(newStewardInitCommand(a),
 		cli.NewRunCommand(a.App, node.Steward, "Others connect to it, catch up from it, and hear of new requests through it."),
-		cli.NewStatusOf(a.App, node.Steward), cli.NewRequestsCommand(a.App, node.Steward), cli.NewRequestCommand(a.App, node.Steward), cli.NewAgenciesCommand(a.App, node.Steward))
+		cli.NewStatusOf(a.App, node.Steward), cli.NewRequestsCommand(a.App, node.Steward), cli.NewRequestCommand(a.App, node.Steward), cli.NewAgenciesCommand(a.App, node.Steward),
+		newObjectCommand(a, node.Steward), newWitnessCommand(a, node.Steward))
 	return cmd
 }
 
@@ -69,8 +71,9 @@ func newObserveCommand(a *app) *cobra.Command {
 		Use:   "observe",
 		Short: "Keep and check the public record, without footage",
 		Long: `An observer keeps every agency's docket and checks that it only grows: the press, a council, any
-resident. It has no footage and answers no request. Its commands also read the public record in a home's,
-a steward's or an agency's folder (--dir).`,
+resident. It has no footage and answers no request. One that the charter names as a witness also cosigns
+dockets (porchlight observe witness). Its commands also read the public record in a home's, a steward's or an
+agency's folder (--dir).`,
 		Example: `  porchlight join 'porchlight://join?…' --role observe
   porchlight observe run
   porchlight observe requests`,
@@ -79,6 +82,7 @@ a steward's or an agency's folder (--dir).`,
 		cli.NewInitCommand(a.App, node.Observe, `Makes an observer's folder. It needs a charter before it can run: join a mesh with an invitation.`),
 		cli.NewRunCommand(a.App, node.Observe, "It keeps the dockets of all agencies and checks every entry."),
 		cli.NewStatusOf(a.App, node.Observe), cli.NewRequestsCommand(a.App, node.Observe), cli.NewRequestCommand(a.App, node.Observe), cli.NewAgenciesCommand(a.App, node.Observe),
-		cli.NewRecordCommand(a.App))
+		cli.NewRecordCommand(a.App),
+		newObjectCommand(a, node.Observe), newWitnessCommand(a, node.Observe))
 	return cmd
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/custody"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -100,6 +101,18 @@ func file(ctx context.Context, r *Result, with With) error {
 			return err
 		}
 		return bundle(r, b, with)
+	case bytes.HasPrefix(head, []byte(docket.Origin(""))):
+		b, err := readAll(f, docket.MaxCosigned)
+		if err != nil {
+			return err
+		}
+		return checkpoint(r, b, with)
+	case docket.IsMisconduct(head):
+		b, err := readAll(f, docket.MaxMisconduct)
+		if err != nil {
+			return err
+		}
+		return misconduct(r, b, with)
 	case bytes.HasPrefix(head, []byte("porchlight/")):
 		b, err := readAll(f, consent.MaxNote)
 		if err != nil {
@@ -107,7 +120,7 @@ func file(ctx context.Context, r *Result, with With) error {
 		}
 		return document(r, b, with)
 	}
-	return node.WithHint(ErrUnknown, "give a signed note, a docket's message, a custody log, a charter folder or a sealed release")
+	return node.WithHint(ErrUnknown, "give a signed note, a docket's message or checkpoint, a proof of misconduct, a custody log, a charter folder or a sealed release")
 }
 
 func readAll(f io.Reader, most int64) ([]byte, error) {
@@ -147,8 +160,10 @@ func document(r *Result, note []byte, with With) (err error) {
 		return acceptance(r, note, with)
 	case "receipt":
 		return receipt(r, note, with)
-	case "officer", "supersede", "resolve":
+	case "officer", "supersede", "resolve", "report", "outcome":
 		return docketEntry(r, note)
+	case request.ObjectionKind:
+		return objection(r, note, with)
 	}
 	return fmt.Errorf("a document of a kind this program does not know: %s", r.Kind)
 }
