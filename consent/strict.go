@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"reflect"
 	"strings"
 	"unicode/utf8"
@@ -86,53 +85,61 @@ func decodeError(err error) error {
 	return Refuse(BadValue, "", "%w", err)
 }
 
-// scan walks the tokens before anything is decoded: nesting, names and nulls, and that one value is all
-// there is.
+// scan looks at the tokens before anything is decoded: nesting, names and nulls, and that one value is all
+// there is. It is written out because encoding/json hands out tokens as slowly as signatures are verified.
 func scan(b []byte) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.UseNumber()
-	type level struct {
-		object bool
-		name   string // the member whose value comes next
-		open   bool   // name is set
-		seen   map[string]bool
-	}
-	var stack []level
-	for first := true; first || len(stack) > 0; first = false {
-		tok, err := d.Token()
-		if err != nil {
+	if !json.Valid(b) {
+		var first json.RawMessage
+		if err := json.NewDecoder(bytes.NewReader(b)).Decode(&first); err != nil {
 			return Refuse(Malformed, "", "not JSON: %w", err)
 		}
-		var top *level
-		if len(stack) > 0 {
-			top = &stack[len(stack)-1]
-		}
-		if name, ok := tok.(string); ok && top != nil && top.object && !top.open {
+		return Refuse(TrailingData, "", "something follows the JSON value")
+	}
+	type level struct {
+		name string          // the member whose value this is or comes next
+		open bool            // a value comes next
+		seen map[string]bool // of an object
+	}
+	stack := make([]level, 1, MaxDepth+1) // above all objects and lists
+	for i := 0; i < len(b); i++ {
+		top, from := &stack[len(stack)-1], i
+		switch c := b[i]; c {
+		case '"':
+			for i++; b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if top.seen == nil || top.open {
+				top.open = false
+				continue
+			}
+			name := string(b[from+1 : i])
+			if strings.Contains(name, `\`) {
+				if err := json.Unmarshal(b[from:i+1], &name); err != nil {
+					return Refuse(Malformed, "", "not JSON: %w", err)
+				}
+			}
 			if top.seen[name] {
 				return Refuse(DuplicateField, name, "the member stands there twice")
 			}
 			top.seen[name], top.name, top.open = true, name, true
-			continue
-		}
-		field := ""
-		if top != nil {
-			field = top.name
-			top.open = false
-		}
-		switch tok {
-		case nil:
-			return Refuse(NullValue, field, "null stands for nothing here; an empty list is [], an absent member is left out")
-		case json.Delim('{'), json.Delim('['):
-			if len(stack) == MaxDepth {
-				return Refuse(TooDeep, field, "JSON nests deeper than %d", MaxDepth)
+		case '{', '[':
+			if len(stack) > MaxDepth {
+				return Refuse(TooDeep, top.name, "JSON nests deeper than %d", MaxDepth)
 			}
-			stack = append(stack, level{object: tok == json.Delim('{'), name: field, seen: map[string]bool{}})
-		case json.Delim('}'), json.Delim(']'):
+			top.open = false
+			stack = append(stack, level{name: top.name})
+			if c == '{' {
+				stack[len(stack)-1].seen = map[string]bool{}
+			}
+		case '}', ']':
 			stack = stack[:len(stack)-1]
+		case ',':
+			top.open = false // after a number or a word
+		case 'n':
+			return Refuse(NullValue, top.name, "null stands for nothing here; an empty list is [], an absent member is left out")
 		}
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return Refuse(TrailingData, "", "something follows the JSON value")
 	}
 	return nil
 }
