@@ -118,9 +118,15 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) error {
 	if log == charterLog {
 		for _, note := range entries {
-			if err := s.AdmitCharter(note); err != nil && !errors.Is(err, errKnown) {
-				return err
+			err := s.AdmitCharter(note)
+			if err == nil || errors.Is(err, errKnown) {
+				continue
 			}
+			// Where the charter forked, whoever hands on the other history did not make it.
+			if class := consent.ClassOf(err); class != "" && !request.Timeless(class) {
+				err = fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
+			}
+			return err
 		}
 		return nil
 	}

@@ -86,7 +86,7 @@ func (l *changes) agencies(old, next *Charter) {
 			continue
 		case a.Succeeds != nil:
 			lost, _ := old.Agency(a.Succeeds.Agency)
-			l.add("%s goes on with the docket %s: it lost the docket %s of %s, whose last checkpoint is of %d entries with the root %s",
+			l.add("%s goes on with the docket %s: it lost the docket %s of %s, whose last checkpoint has the size %d and the root %s",
 				a.Name, a.ID(), a.Succeeds.Agency, lost.Name, a.Succeeds.Size, a.Succeeds.Root)
 		default:
 			l.add("%s is admitted, class %s, with the docket %s; the fingerprint of its card is %s", a.Name, a.Class, a.ID(), Card(a).Fingerprint())

@@ -150,7 +150,7 @@ func Timeless(class consent.Class) bool {
 		// By what was asked before.
 		consent.TooManyPosts, consent.DailyArea,
 		// By how far this peer is with the charter.
-		consent.UnknownAgency, consent.WrongPrevious, consent.Frozen,
+		consent.UnknownAgency, consent.WrongPrevious, consent.Frozen, consent.Unaccounted, consent.Suspended,
 		// By how far it is with the docket.
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest,
 		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed, consent.Suspended:

@@ -35,8 +35,8 @@ func newCharterCommand(a *app) *cobra.Command {
 		Short: "Make and keep the shared rules of a mesh",
 		Long: `The charter holds a mesh's shared rules: its limits, the agencies it admits, and who signs changes. It is
 a folder of signed versions, 000001.note and on. Each version names the one before it, and everybody can
-check all of them. Its signers admit agencies, after comparing each agency's fingerprint in person, and suspend or
-remove them with a reason that everybody can read.`,
+check all of them. Its signers admit agencies, after comparing each agency's fingerprint in person, and
+suspend or remove them with a reason that everybody can read.`,
 		Example: `  porchlight charter new --mesh "Elm Street" --signer ana.key
   porchlight charter admit agency.card --key ana.key
   porchlight charter propose --key ana.key --suspend 'Elm PD' --reason 'two requests without an outcome'

@@ -139,7 +139,7 @@ func writeAgency(w io.Writer, g charter.Agency) error {
 	}
 	lost := ""
 	if s := g.Succeeds; s != nil {
-		lost = fmt.Sprintf("the docket %s, which it lost after %d entries", s.Agency, s.Size)
+		lost = fmt.Sprintf("the lost docket %s, of size %d", s.Agency, s.Size)
 	}
 	return ui.Facts(w, "agency", g.Name, "  suspended", g.Suspended, "  class", string(g.Class), "  succeeds", lost, "  id", string(g.ID()), "  first supervisors", strings.Join(names, ", "),
 		"  jurisdiction", ui.Area(g.Jurisdiction.AreaM2()), "  policy", g.PolicyURL, "  fingerprint", charter.Card(g).Fingerprint())
