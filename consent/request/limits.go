@@ -153,7 +153,7 @@ func Timeless(class consent.Class) bool {
 		consent.UnknownAgency, consent.WrongPrevious, consent.Frozen, consent.Unaccounted, consent.Suspended,
 		// By how far it is with the docket.
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest,
-		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed, consent.Suspended:
+		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed:
 		return false
 	}
 	return true
