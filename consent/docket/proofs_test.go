@@ -369,8 +369,10 @@ func FuzzExtend(f *testing.F) {
 	f.Add((*p.notes)[0])
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		l := open(t)
+		// What looks like a hash of an entry stands for that entry, and the tree is another's.
+		hash := len(msg) == 1+tlog.HashSize && msg[0] == 0
 		if err := l.Extend([][]byte{msg}, forge(t, [][]byte{msg})); err != nil {
-			if consent.ClassOf(err) != consent.Oversize {
+			if consent.ClassOf(err) != consent.Oversize && !hash {
 				t.Fatal(err)
 			}
 			return
