@@ -42,6 +42,7 @@ type Docket struct {
 	anew     bool    // it was opened and nobody was told: what is known of its requests no longer counts
 	offsets  []int64 // where each entry's record begins, and where the next one will
 	file     *durable.AppendFile
+	reading  *os.File                     // the same, opened when the first entry is read
 	shown    docket.Cosigned              // the newest checkpoint that enough witnesses cosigned
 	texts    map[int64][]byte             // of entries whose record is only a hash
 	unread   map[int64]map[string]bool    // entries of which only the hash is here, and who says to have no more
@@ -237,6 +238,7 @@ func (d *Docket) reopen() error {
 	if d.broken == nil {
 		_ = d.file.Close() // nothing is left to flush
 	}
+	d.stopReading()
 	d.broken = d.open()
 	if d.broken != nil {
 		d.broken = fmt.Errorf("docket of %s cannot be read back: %w", d.agency.Name, d.broken)
@@ -258,10 +260,18 @@ func (d *Docket) path(name string) string { return filepath.Join(d.dir, name) }
 func (d *Docket) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.stopReading()
 	if d.broken != nil {
 		return nil
 	}
 	return d.file.Close()
+}
+
+func (d *Docket) stopReading() {
+	if d.reading != nil {
+		_ = d.reading.Close() // nothing was written to it
+		d.reading = nil
+	}
 }
 
 // Entry is the note with that index, for the log, which is only used under d.mu.
@@ -272,13 +282,15 @@ func (d *Docket) Entry(i int64) ([]byte, error) {
 	if note, ok := d.texts[i]; ok {
 		return note, nil
 	}
-	f, err := os.Open(d.path("entries"))
-	if err != nil {
-		return nil, err
+	if d.reading == nil {
+		f, err := os.Open(d.path("entries"))
+		if err != nil {
+			return nil, err
+		}
+		d.reading = f
 	}
-	defer f.Close()
 	note := make([]byte, d.offsets[i+1]-d.offsets[i]-recordHead)
-	if _, err = f.ReadAt(note, d.offsets[i]+recordHead); err != nil {
+	if _, err := d.reading.ReadAt(note, d.offsets[i]+recordHead); err != nil {
 		return nil, err
 	}
 	if h, bare := bareEntry(note); bare {
