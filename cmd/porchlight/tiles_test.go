@@ -40,7 +40,7 @@ func TestAReporterChecksADocketOverHTTP(t *testing.T) {
 
 	v.write("town.geojson", []byte(`{"type":"Polygon","coordinates":[[[-40.05,43.97],[-39.95,43.97],[-39.95,44.05],[-40.05,44.05],[-40.05,43.97]]]}`))
 	for _, name := range []string{"ana", "ruiz", "moss", "stone"} {
-		v.run("key", "new", "--name", name, "--out", name+".key")
+		v.run("key", "new", "--no-passphrase", "--name", name, "--out", name+".key")
 	}
 	v.run("charter", "new", "--dir", "charter", "--mesh", "Elm Street", "--signer", "ana.key", "--lan-only")
 	v.run("agency", "init", "--dir", "agency", "--name", "Elmford Police", "--class", "local-police", "--supervisor", "stone.pub",
