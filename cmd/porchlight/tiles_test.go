@@ -75,7 +75,7 @@ func TestAReporterChecksADocketOverHTTP(t *testing.T) {
 	}
 
 	enrol := func(name string) {
-		v.run("agency", "officer", "enrol", "--name", name, "--key", name+".pub", "--role", "officer", "--expires", "2099-12-31", "--by", "stone.key", "--out", name+".note")
+		v.run("agency", "officer", "enrol", "--name", name, "--key", name+".pub", "--role", "officer", "--by", "stone.key", "--out", name+".note")
 		v.run("agency", "publish", "--dir", "agency", name+".note")
 	}
 	enrol("ruiz")
