@@ -1,16 +1,23 @@
 package simnet
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
@@ -27,9 +34,44 @@ func (d diary) Write(b []byte) (int, error) {
 // Police is the agency's node with an officer and a supervisor before it.
 type Police struct {
 	*Node
+	agency              charter.Agency
 	officer, supervisor consent.Key
 	enrolled            bool
 	cases               int
+}
+
+// founds makes an agency's folder. Its node is made once there is a charter.
+func (w *World) founds(folder, name string) *Police {
+	w.t.Helper()
+	p := &Police{Node: &Node{w: w}, officer: w.key("Det.Ruiz"), supervisor: w.key("Sgt.Stone")}
+	card, err := agency.Init(filepath.Join(w.dir, folder), agency.InitArgs{Name: name, Class: charter.LocalPolice,
+		Supervisors: []consent.VerifierKey{p.supervisor.Verifier()}, Jurisdiction: geo.Circle(Corner, 5000, 32), PolicyURL: "https://example.org/policy"})
+	w.must(err)
+	p.agency = charter.Agency(card)
+	return p
+}
+
+// opens starts the agency's node.
+func (p *Police) opens(folder string, stewards []string) {
+	p.w.t.Helper()
+	p.Node = p.w.node(folder, node.Agency, p.w.hub)
+	p.stewards = stewards
+	p.Start()
+}
+
+// Twin is a second node with the agency's docket key, in a copy of its folder as it is now. From here on what either of them enters
+// makes two versions of the docket. The twin dials those nodes only.
+func (p *Police) Twin(dials ...*Node) *Police {
+	w := p.w
+	w.t.Helper()
+	twin := *p
+	w.must(os.CopyFS(filepath.Join(w.dir, "twin"), os.DirFS(p.dir)))
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed)
+	w.must(os.WriteFile(filepath.Join(w.dir, "twin", "keys", "peer.key"), []byte(hex.EncodeToString(seed)+"\n"), 0o600))
+	twin.opens("twin", w.addrs(dials))
+	w.others = append(w.others, twin.Node)
+	return &twin
 }
 
 // Enrols makes the docket's first entry, which names the officer. Asks does it where it is not done.

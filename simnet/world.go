@@ -29,15 +29,17 @@ import (
 // Config is a neighbourhood. The zero value of everything but Homes works.
 type Config struct {
 	wire.Conditions
-	Homes    int
-	Stewards int             // 5 if 0; NoStewards for none
-	Silent   int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
-	NATShare float64         // of homes
-	Link     wire.LinkConfig // of homes; its NAT is drawn by NATShare
-	Hub      wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
-	Known    int             // stewards that each home keeps; 4 if 0
-	Records  string          // folder for what nodes keep, the test's own if empty
-	Quiet    bool            // nodes do not log into the story
+	Homes     int
+	Stewards  int             // 5 if 0; NoStewards for none
+	Silent    int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
+	NATShare  float64         // of homes
+	Link      wire.LinkConfig // of homes; its NAT is drawn by NATShare
+	Hub       wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
+	Known     int             // stewards that each home keeps; 4 if 0
+	Witnesses int             // of the stewards, how many are witnesses: the first ones
+	Quorum    int             // of witnesses
+	Records   string          // folder for what nodes keep, the test's own if empty
+	Quiet     bool            // nodes do not log into the story
 
 	attacks []attack // of further stewards, whom homes choose alike
 }
@@ -45,7 +47,7 @@ type Config struct {
 // NoStewards is a neighbourhood in which nodes only know whom they are told of.
 const NoStewards = -1
 
-// World is a neighbourhood of whole nodes: one agency, stewards and homes, each with its folder, its docket copies and
+// World is a neighbourhood of whole nodes: an agency, stewards and homes, each with its folder, its docket copies and
 // its network, in one synctest bubble. What people do in it is told in the order of virtual time, and printed when a
 // story fails.
 type World struct {
@@ -55,6 +57,13 @@ type World struct {
 	Homes    []*Owner
 
 	attackers []*attacker
+	others    []*Node // who joined later
+
+	hub  wire.LinkConfig
+	hubs []string // addresses of stewards, and of attackers behind them
+
+	signer    consent.Key // of the charter
+	witnesses []consent.Key
 
 	t     testing.TB
 	cfg   Config
@@ -93,48 +102,53 @@ func New(t testing.TB, cfg Config) *World {
 		w.dir = t.TempDir()
 	}
 	t.Cleanup(w.end)
-	signer, officer, supervisor := w.key("Ana"), w.key("Det.Ruiz"), w.key("Sgt.Stone")
-	card, err := agency.Init(filepath.Join(w.dir, "police"), agency.InitArgs{Name: "Elmford Police", Class: charter.LocalPolice,
-		Supervisors: []consent.VerifierKey{supervisor.Verifier()}, Jurisdiction: geo.Circle(Corner, 5000, 32), PolicyURL: "https://example.org/policy"})
-	w.must(err)
-	note, err := consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(w.Now()), Ends: consent.At(w.Now().AddDate(2, 0, 0)),
-		Signers: []charter.Signer{{Name: "Ana", Key: signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{charter.Agency(card)},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, signer)
+	w.signer = w.key("Ana")
+	police := w.founds("police", "Elmford Police")
+	first := charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(w.Now()), Ends: consent.At(w.Now().AddDate(2, 0, 0)),
+		Signers: []charter.Signer{{Name: "Ana", Key: w.signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{police.agency}, Quorum: cfg.Quorum,
+		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}
+	for i := range cfg.Witnesses {
+		k := w.key(fmt.Sprintf("witness%d", i+1))
+		w.witnesses = append(w.witnesses, k)
+		first.Witnesses = append(first.Witnesses, charter.Witness{Name: fmt.Sprintf("Witness %d", i+1), Key: k.Verifier()})
+	}
+	note, err := consent.Sign(first, w.signer)
 	w.must(err)
 	w.chain, err = charter.Start(note)
 	w.must(err)
 
-	hub := cfg.Hub
-	if hub.Up == 0 {
-		hub.Up = wire.DefaultDown
+	if w.hub = cfg.Hub; w.hub.Up == 0 {
+		w.hub.Up = wire.DefaultDown
 	}
 	for i := range cfg.Stewards {
-		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, hub)
+		n := w.node(fmt.Sprintf("steward%d", i+1), node.Steward, w.hub)
+		if i < cfg.Witnesses {
+			w.must(os.WriteFile(filepath.Join(n.dir, "keys", "witness.key"), []byte(w.witnesses[i].Encode()+"\n"), 0o600))
+		}
 		w.Stewards = append(w.Stewards, n)
 	}
-	hubs := w.addrs(w.Stewards)
+	w.hubs = w.addrs(w.Stewards)
 	for i, does := range append(slices.Repeat([]attack{silent}, cfg.Silent), cfg.attacks...) {
-		a := w.attacker(fmt.Sprintf("attacker%d", i+1), hub, does)
+		a := w.attacker(fmt.Sprintf("attacker%d", i+1), w.hub, does)
 		w.attackers = append(w.attackers, a)
-		hubs = append(hubs, a.addr)
+		w.hubs = append(w.hubs, a.addr)
 	}
 	// Every steward's address is known before the first one runs, so that each lists all others.
 	for i, n := range w.Stewards {
-		n.stewards = slices.Delete(slices.Clone(hubs), i, i+1)
+		n.stewards = slices.Delete(slices.Clone(w.hubs), i, i+1)
 		n.Start()
 	}
 	for i, a := range w.attackers {
-		a.start(slices.Delete(slices.Clone(hubs), cfg.Stewards+i, cfg.Stewards+i+1))
+		a.start(slices.Delete(slices.Clone(w.hubs), cfg.Stewards+i, cfg.Stewards+i+1))
 	}
-	w.Police = &Police{Node: w.node("police", node.Agency, hub), officer: officer, supervisor: supervisor}
-	w.Police.stewards = hubs
-	w.Police.Start()
+	police.opens("police", w.hubs)
+	w.Police = police
 	for i := range cfg.Homes {
 		link := cfg.Link
 		link.NAT = wire.Share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
 		for _, s := range cfg.keeps(i) {
-			o.stewards = append(o.stewards, hubs[s])
+			o.stewards = append(o.stewards, w.hubs[s])
 		}
 		w.Homes = append(w.Homes, o)
 		o.Start()
@@ -222,6 +236,9 @@ func (w *World) end() {
 	}
 	if w.Police != nil {
 		w.Police.Stop()
+	}
+	for _, n := range w.others {
+		n.Stop()
 	}
 	for _, s := range w.Stewards {
 		s.Stop()

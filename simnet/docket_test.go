@@ -1,0 +1,286 @@
+package simnet
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/node/agency"
+)
+
+// town is a neighbourhood of two halves that only stewards join: each home keeps the three stewards of odd numbers, or the three others.
+func town(seed uint64) Config {
+	c := Config{Homes: 30, Stewards: 6, Known: 3, NATShare: 0.9, Conditions: street(seed)}
+	if raced() {
+		c.Homes = 6
+	}
+	return c
+}
+
+// halves are the stewards and homes of a town, those of odd stewards first.
+func (w *World) halves() (odd, even []*Node) {
+	for i, n := range w.Stewards {
+		if i%2 == 0 {
+			odd = append(odd, n)
+		} else {
+			even = append(even, n)
+		}
+	}
+	for i, h := range w.Homes {
+		if w.cfg.keeps(i)[0]%2 == 0 {
+			odd = append(odd, h.Node)
+		} else {
+			even = append(even, h.Node)
+		}
+	}
+	return odd, even
+}
+
+// publishes hands a version of the charter to a node.
+func (w *World) publishes(n *Node, note []byte) {
+	w.t.Helper()
+	n.do("charter.publish", node.CharterNote{Notes: []string{string(note)}}, nil)
+}
+
+// hold says whether all of some nodes go by a version of the charter, and whether that is because the next one is frozen.
+func (w *World) hold(nodes []*Node, version int, frozen bool) bool {
+	for _, n := range nodes {
+		chain, err := node.ReadCharter(filepath.Join(n.dir, "charter"))
+		w.must(err)
+		if chain.Frozen() != frozen || n.peer.Charter().Version != version {
+			return false
+		}
+	}
+	return true
+}
+
+// shows waits until all of some nodes that run show a request.
+func (w *World) shows(within time.Duration, nodes []*Node, id consent.RequestID) {
+	w.t.Helper()
+	for _, n := range nodes {
+		if n.peer != nil {
+			w.Until(within, n.Name+" to show the request", func() bool { return n.Knows(id) })
+		}
+	}
+}
+
+// hides fails where one of some nodes shows a request.
+func (w *World) hides(nodes []*Node, id consent.RequestID) {
+	w.t.Helper()
+	for _, n := range nodes {
+		if n.Knows(id) {
+			w.fail("%s shows request %.12s", n.Name, id)
+		}
+	}
+}
+
+// suspends says whether a node holds a proof of the agency's misconduct, on its disk, and shows nothing that it asks.
+func (n *Node) suspends(a charter.Agency) bool {
+	proof, err := os.ReadFile(filepath.Join(n.dir, "dockets", string(a.ID()), "misconduct"))
+	if err != nil {
+		return false
+	}
+	m, err := docket.ParseMisconduct(proof)
+	n.w.must(err)
+	n.w.must(m.Verify(a))
+	for _, r := range n.peer.Requests() {
+		if r.Agency == a.ID() && r.Live(n.w.Now()) {
+			return false
+		}
+	}
+	return n.peer.Docket(a.ID()).Forked()
+}
+
+// suspended waits until every node that runs has suspended the agency.
+func (w *World) suspended(within time.Duration, a charter.Agency) {
+	w.t.Helper()
+	began := time.Now()
+	for _, n := range w.everybody() {
+		w.Until(within-time.Since(began), n.Name+" to suspend "+a.Name, func() bool { return n.suspends(a) })
+	}
+	w.t.Logf("everybody has suspended the agency after %v", time.Since(began))
+}
+
+// everybody is all stewards and homes that run.
+func (w *World) everybody() (all []*Node) {
+	all = append(all, w.Stewards...)
+	for _, h := range w.Homes {
+		if h.peer != nil {
+			all = append(all, h.Node)
+		}
+	}
+	return all
+}
+
+// The police tell one half of the mesh one thing and the other half another. Nobody witnesses dockets here, so each half believes what
+// it is told, until they meet; the police are not there by then.
+func TestAForkBetweenTwoHalvesIsPunishedWhenTheyMeet(t *testing.T) {
+	story(t, town(31), func(w *World) {
+		w.Police.Enrols()
+		w.Settle(10 * time.Second)
+		odd, even := w.halves()
+		twin := w.Police.Twin(even...)
+		w.Splits(append(even, twin.Node))
+		w.Settle(time.Minute)
+		one, _ := w.Police.Asks()
+		other, _ := twin.Asks()
+		more, _ := twin.Asks()
+		w.shows(5*time.Second, odd, one)
+		w.shows(5*time.Second, even, other)
+		w.shows(5*time.Second, even, more)
+		w.hides(even, one)
+		w.hides(odd, other)
+
+		away, moves := odd[len(odd)-1], odd[len(odd)-2]
+		away.LosesPower()
+		moves.LosesPower()
+		w.Police.LosesPower()
+		twin.LosesPower()
+		w.Heals()
+		w.suspended(10*time.Second, w.Police.agency)
+
+		// One home comes home; another has moved to where everybody had the other version, which is longer than its own.
+		moves.stewards = w.addrs(w.Stewards[1:2])
+		w.must(os.Remove(filepath.Join(moves.dir, "peers.json")))
+		away.PowerReturns()
+		moves.PowerReturns()
+		w.suspended(10*time.Second, w.Police.agency)
+	})
+}
+
+// The charter names three witnesses, two of whom have to cosign. Two are in one half of the mesh, and the fork in the other half finds only one.
+func TestAForkFindsNoQuorum(t *testing.T) {
+	c := town(32)
+	c.Witnesses, c.Quorum = 3, 2
+	story(t, c, func(w *World) {
+		w.Police.Enrols()
+		w.Settle(10 * time.Second)
+		odd, even := w.halves()
+		twin := w.Police.Twin(w.Stewards...)
+		w.Splits(append(even, twin.Node))
+		w.Settle(time.Minute)
+		one, _ := w.Police.Asks()
+		other, _ := twin.Asks()
+		w.shows(5*time.Second, odd, one)
+		w.Settle(2 * time.Minute)
+		w.hides(even, one)
+		w.hides(append(w.everybody(), twin.Node), other)
+
+		w.Police.LosesPower()
+		w.Heals()
+		w.shows(10*time.Second, even, one)
+		// The fork asks for witnesses again, and that is what proves it.
+		w.suspended(time.Minute, w.Police.agency)
+		w.hides(append(w.everybody(), twin.Node), other)
+	})
+}
+
+// One home hears from nobody but a second node of the police. Where nobody witnesses dockets, it believes what it is told, until it meets anybody
+// else; with a quorum it shows its owner nothing that the mesh has not seen.
+func TestAPrivateForkFailsOnTheQuorum(t *testing.T) {
+	for _, row := range []struct {
+		name              string
+		witnesses, quorum int
+	}{{"nobody witnesses", 0, 0}, {"two of three witness", 3, 2}} {
+		t.Run(row.name, func(t *testing.T) {
+			c := town(33)
+			c.Homes, c.Witnesses, c.Quorum = 6, row.witnesses, row.quorum
+			story(t, c, func(w *World) {
+				w.Police.Enrols()
+				w.Settle(10 * time.Second)
+				alone := w.Homes[0]
+				friends := alone.stewards
+				alone.Stop()
+				w.must(os.Remove(filepath.Join(alone.dir, "peers.json")))
+				twin := w.Police.Twin(alone.Node)
+				alone.stewards = []string{twin.addr()}
+				alone.Start()
+				w.Settle(30 * time.Second)
+				lure, _ := twin.Asks()
+				seen, _ := w.Police.Asks()
+				w.shows(5*time.Second, w.everybody()[:len(w.Stewards)], seen)
+				w.Settle(time.Minute)
+				if alone.Peers() != 1 || alone.Knows(seen) {
+					w.fail("the home is not alone: %d peers", alone.Peers())
+				}
+				if shown := alone.Knows(lure); shown != (row.quorum == 0) {
+					w.fail("%s, and the home shows the private fork: %v", row.name, shown)
+				}
+
+				twin.LosesPower()
+				w.Police.LosesPower()
+				alone.Stop()
+				alone.stewards = friends
+				alone.Start()
+				if row.quorum == 0 {
+					w.suspended(10*time.Second, w.Police.agency)
+					return
+				}
+				w.shows(10*time.Second, []*Node{alone.Node}, seen)
+				w.hides(w.everybody(), lure)
+			})
+		})
+	}
+}
+
+// Ana signs two second versions of the charter. One is published in one half of the mesh and admits a sheriff, the other one in the other half. When
+// the halves meet, neither counts, until a third version names both.
+func TestACharterForkFreezesAndHeals(t *testing.T) {
+	story(t, town(34), func(w *World) {
+		w.Police.Enrols()
+		sheriff := w.founds("sheriff", "Elm County Sheriff")
+		first := *w.chain.Current()
+		version := func(n int, change func(*charter.Charter)) []byte {
+			c := first
+			c.Version, c.Created, c.Previous = n, consent.At(w.Now()), w.chain.CurrentHash()
+			change(&c)
+			note, err := consent.Sign(c, w.signer)
+			w.must(err)
+			return note
+		}
+		admits := func(c *charter.Charter) { c.Agencies = append(c.Agencies[:1:1], sheriff.agency) }
+		two := version(2, admits)
+		rival := version(2, func(c *charter.Charter) { c.Limits.MaxRetentionDays = 30 })
+
+		odd, even := w.halves()
+		w.Splits(even)
+		w.Settle(time.Minute)
+		w.publishes(odd[0], two)
+		w.publishes(even[0], rival)
+		w.Until(5*time.Second, "each half to have its version", func() bool { return w.hold(odd, 2, false) && w.hold(even, 2, false) })
+		sheriff.opens("sheriff", w.addrs(w.Stewards))
+		w.others = append(w.others, sheriff.Node)
+		w.Settle(10 * time.Second)
+		before, _ := sheriff.Asks()
+		w.shows(5*time.Second, odd, before)
+		w.hides(even, before)
+
+		healed := time.Now()
+		w.Heals()
+		w.Until(10*time.Second, "everybody to freeze the charter", func() bool { return w.hold(w.everybody(), 1, true) })
+		t.Logf("everybody froze after %v", time.Since(healed))
+		w.hides(w.everybody(), before)
+		err := sheriff.commands.Call(t.Context(), "agency.draft", agency.Draft{}, nil)
+		if err == nil || !strings.Contains(err.Error(), "does not admit") {
+			w.fail("the sheriff, whom only one of two versions admits, may ask: %v", err)
+		}
+		id, _ := w.Police.Asks()
+		w.shows(10*time.Second, w.everybody(), id)
+
+		named := []string{consent.HashText(two), consent.HashText(rival)}
+		three := version(3, func(c *charter.Charter) { c.Previous, c.Also = named[0], named[1:]; admits(c) })
+		published := time.Now()
+		w.publishes(even[1], three)
+		w.Until(10*time.Second, "everybody to have the version that heals", func() bool { return w.hold(w.everybody(), 3, false) })
+		t.Logf("everybody has the third version after %v", time.Since(published))
+		w.shows(10*time.Second, odd, before)
+		after, _ := sheriff.Asks()
+		w.shows(10*time.Second, w.everybody(), after)
+	})
+}
