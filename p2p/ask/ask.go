@@ -49,7 +49,8 @@ func Question(ctx context.Context, h *host.Host, peerID, proto string, question 
 		st.Reset()
 		return nil, fmt.Errorf("ask: %s: %w", peerID, err)
 	}
-	return answer, st.Close()
+	_ = st.Close() // over QUIC an error where the server, which has nothing more to read, was first
+	return answer, nil
 }
 
 func exchange(st network.Stream, question []byte) ([]byte, error) {
