@@ -74,8 +74,8 @@ type Agency struct {
 	vault   *vault
 	custody *node.Custody
 
-	spreading sync.Mutex
-	spreadTo  int64 // entries before this were passed on
+	spreading chan struct{} // holds one while somebody waits for witnesses and passes entries on
+	spreadTo  int64         // entries before this were passed on
 
 	mu       sync.Mutex // one docket entry at a time
 	received *durable.AppendFile
@@ -91,7 +91,7 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if err != nil {
 		return nil, err
 	}
-	a := &Agency{peer: peer}
+	a := &Agency{peer: peer, spreading: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -428,8 +428,12 @@ const (
 // spread has the docket's newest checkpoint cosigned, and then passes on the entries that were not yet. cosigned is how many witnesses
 // have; where they are too few, the entries wait until some are back.
 func (a *Agency) spread(ctx context.Context, d *node.Docket) (cosigned int, err error) {
-	a.spreading.Lock()
-	defer a.spreading.Unlock()
+	select {
+	case a.spreading <- struct{}{}:
+		defer func() { <-a.spreading }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	asking, cancel := context.WithTimeout(ctx, gatherFor)
 	defer cancel()
 	cosigned, missing := a.peer.Gather(asking, d)
