@@ -27,12 +27,9 @@ func (p *Peer) check(from string, msg []byte) gossip.Verdict {
 	var err error
 	switch {
 	case isCharter(msg):
-		err = p.AdmitCharter(msg)
+		err = p.passes(from, msg, p.AdmitCharter(msg))
 	case isPaper(msg):
-		// This node itself has admitted what it publishes.
-		if err = p.AdmitPaper(msg); errors.Is(err, errKnown) && p.host != nil && from == p.host.ID() {
-			err = nil
-		}
+		err = p.passes(from, msg, p.AdmitPaper(msg))
 	default:
 		err = p.admitMessage(from, msg)
 	}
@@ -57,6 +54,34 @@ var (
 	errNotAdmitted = errors.New("the charter admits no such agency")
 )
 
+// own says whether a message on the topic is this node's.
+func (p *Peer) own(from string) bool { return p.host != nil && from == p.host.ID() }
+
+// passes says whether a charter or a paper, which this node was just given with err, goes further. One that stands here already is passed on
+// once all the same: it may have come by catch-up just before it came by gossip, and those behind this node still wait for it.
+func (p *Peer) passes(from string, msg []byte, err error) error {
+	if err != nil && (!errors.Is(err, errKnown) || !p.stands(msg)) {
+		return err
+	}
+	p.mu.Lock()
+	fresh := p.passed.add(consent.HashText(msg))
+	p.mu.Unlock()
+	if fresh || p.own(from) {
+		return nil
+	}
+	return err
+}
+
+// stands says whether a charter is the newest one here or its rival, or whether a paper is among those kept here.
+func (p *Peer) stands(msg []byte) bool {
+	log := papersLog(msg)
+	if log != charterLog {
+		return slices.ContainsFunc(p.papers(log), func(m []byte) bool { return bytes.Equal(m, msg) })
+	}
+	chain := p.chainCopy()
+	return len(chain) > 0 && slices.ContainsFunc(chain[len(chain)-1:].Notes(), func(n []byte) bool { return bytes.Equal(n, msg) })
+}
+
 // AdmitCharter takes in the charter's next version.
 func (p *Peer) AdmitCharter(note []byte) error {
 	if err := p.extendCharter(note); err != nil {
@@ -78,12 +103,12 @@ func (p *Peer) AdmitCharter(note []byte) error {
 func (p *Peer) extendCharter(note []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if slices.ContainsFunc(p.chain.Notes(), func(n []byte) bool { return bytes.Equal(n, note) }) {
-		return errKnown
-	}
 	chain, err := ExtendCharter(p.chain, note)
 	if err != nil {
 		return err
+	}
+	if len(chain.Notes()) == len(p.chain.Notes()) {
+		return errKnown // or one rival more than are kept
 	}
 	if err := WriteCharter(p.State.disk, p.State.Path("charter"), chain); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
@@ -131,7 +156,7 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		// Whoever could add lines or change their order could send one entry as many messages.
 		return fmt.Errorf("%w: %w", errHere, consent.Refuse(consent.ExtraSignature, "checkpoint", "it carries signatures of others than the charter's witnesses, or in another order"))
 	}
-	known, own := index < d.Size(), p.host != nil && from == p.host.ID()
+	known, own := index < d.Size(), p.own(from)
 	if known && !own && !p.asksNow(entry) {
 		return errKnown
 	}
@@ -159,6 +184,9 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		return nil
 	default:
 		if err := d.Extend(index, [][]byte{entry}, b.Checkpoint()); err != nil {
+			return err
+		}
+		if err := p.accuse(d, d.fork()); err != nil {
 			return err
 		}
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
 )
@@ -17,10 +19,14 @@ const charterLog = "charter"
 // source is what a node shows to peers that catch up: all of it public.
 type source struct{ *Peer }
 
-// Heads lists the charter first, because dockets of agencies a peer does not know yet mean nothing to it.
+// Heads lists the charter first, because dockets of agencies a peer does not know yet mean nothing to it. Misconduct comes next: a peer
+// that has another version of a docket cannot take in more of it, and has to learn why.
 func (s source) Heads() []p2psync.Head {
 	s.mu.Lock()
-	heads := []p2psync.Head{s.charterHead()}
+	heads := []p2psync.Head{charterHead(s.chain)}
+	s.mu.Unlock()
+	heads = append(heads, s.papersHead(misconductLog))
+	s.mu.Lock()
 	for id, d := range s.dockets {
 		if size, checkpoint := d.Head(); size > 0 {
 			heads = append(heads, p2psync.Head{Log: string(id), Size: size, Note: checkpoint})
@@ -28,17 +34,18 @@ func (s source) Heads() []p2psync.Head {
 	}
 	s.mu.Unlock()
 	// Last: an objection means nothing to whoever has not the request.
-	return append(heads, papersHead(s.papers()))
+	return append(heads, s.papersHead(objectionsLog))
 }
 
-// charterHead tells the number of versions, rivals included, and a hash over all of them. The
-// caller holds p.mu.
-func (p *Peer) charterHead() p2psync.Head {
-	var all strings.Builder
-	for _, n := range p.chain.Notes() {
-		all.WriteString(consent.HashText(n))
+// charterHead tells the number of versions, rivals included, and a hash over the newest and its rivals: of what that settled, and in
+// what order it came, two peers may know differently.
+func charterHead(chain charter.Chain) p2psync.Head {
+	var newest []string
+	for _, n := range chain[max(0, len(chain)-1):].Notes() {
+		newest = append(newest, consent.HashText(n))
 	}
-	return p2psync.Head{Log: charterLog, Size: int64(len(p.chain.Notes())), Note: []byte(consent.HashText([]byte(all.String())))}
+	slices.Sort(newest)
+	return p2psync.Head{Log: charterLog, Size: int64(len(chain.Notes())), Note: []byte(consent.HashText([]byte(strings.Join(newest, ""))))}
 }
 
 func (s source) Entries(log string, from int64, most int) ([][]byte, error) {
@@ -50,8 +57,8 @@ func (s source) Entries(log string, from int64, most int) ([][]byte, error) {
 		notes = notes[from:]
 		return notes[:min(most, len(notes))], nil
 	}
-	if log == papersLog {
-		all := s.papers()
+	if log == misconductLog || log == objectionsLog {
+		all := s.papers(log)
 		all = all[min(max(from, 0), int64(len(all))):]
 		return all[:min(most, len(all))], nil
 	}
@@ -74,17 +81,14 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 	var want []p2psync.Range
 	for _, h := range remote {
 		if h.Log == charterLog {
-			s.mu.Lock()
-			ours := s.charterHead()
-			s.mu.Unlock()
 			// A rival version can stand anywhere, so another history is fetched from its start; it is short.
-			if h.Size >= ours.Size && string(h.Note) != string(ours.Note) {
+			if string(h.Note) != string(charterHead(s.chainCopy()).Note) {
 				want = append(want, p2psync.Range{Log: h.Log, From: 0, To: h.Size})
 			}
 			continue
 		}
-		if h.Log == papersLog {
-			if string(h.Note) != string(papersHead(s.papers()).Note) {
+		if h.Log == misconductLog || h.Log == objectionsLog {
+			if string(h.Note) != string(s.papersHead(h.Log).Note) {
 				want = append(want, p2psync.Range{Log: h.Log, From: 0, To: h.Size})
 			}
 			continue
@@ -116,33 +120,11 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 }
 
 func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) error {
-	if log == charterLog {
-		for _, note := range entries {
-			err := s.AdmitCharter(note)
-			if err == nil || errors.Is(err, errKnown) {
-				continue
-			}
-			// Where the charter forked, whoever hands on the other history did not make it.
-			if class := consent.ClassOf(err); class != "" && !request.Timeless(class) {
-				err = fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
-			}
-			return err
-		}
-		return nil
-	}
-	if log == papersLog {
-		for _, msg := range entries {
-			err := s.AdmitPaper(msg)
-			switch {
-			case errors.Is(err, p2psync.ErrOwn):
-				return err
-			case err != nil && !errors.Is(err, errKnown) && !errors.Is(err, errHere) && request.Timeless(consent.ClassOf(err)):
-				return err
-			case err == nil && s.State.Role() == Steward:
-				s.soon(func(ctx context.Context) { _ = s.Publish(ctx, msg) })
-			}
-		}
-		return nil
+	switch log {
+	case charterLog:
+		return s.takeAll(entries, s.AdmitCharter)
+	case misconductLog, objectionsLog:
+		return s.takeAll(entries, s.AdmitPaper)
 	}
 	d := s.Docket(consent.AgencyID(log))
 	if d == nil {
@@ -164,11 +146,37 @@ func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) 
 	if err := s.readDocket(d); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}
+	_ = s.accuse(d, d.fork()) // what came may contradict what was seen before
 	s.settle(d)
 	if s.State.Role() == Steward {
 		s.passOn(d, had)
 	}
 	return nil
+}
+
+// takeAll takes in charters or papers. What another peer may well stand by, such as a rival of a version that is settled here, is passed
+// over. A steward spreads what it learned, so that those around it need not wait for their own catch-up.
+func (s sink) takeAll(entries [][]byte, admit func([]byte) error) (err error) {
+	var fresh [][]byte
+	for _, msg := range entries {
+		err = admit(msg)
+		if err == nil {
+			fresh = append(fresh, msg)
+		} else if errors.Is(err, p2psync.ErrOwn) || !errors.Is(err, errHere) && request.Timeless(consent.ClassOf(err)) {
+			break
+		}
+		err = nil
+	}
+	if len(fresh) > 0 && s.State.Role() == Steward {
+		s.soon(func(ctx context.Context) {
+			for _, msg := range fresh {
+				if err := s.Publish(ctx, msg); err != nil {
+					s.Log.Debug("not passed on", "err", err)
+				}
+			}
+		})
+	}
+	return err
 }
 
 // passOn spreads the live requests from that index on, which a steward learned of by catch-up, so

@@ -195,6 +195,14 @@ func (d *Docket) keepProof() error {
 
 var errForked = errors.New("the agency signed two versions of it")
 
+// fork is an error where the agency was seen to sign two versions of its docket.
+func (d *Docket) fork() error {
+	if !d.Forked() {
+		return nil
+	}
+	return fmt.Errorf("docket of %s: %w", d.agency.Name, errForked)
+}
+
 // room refuses entries that are more than the charter grants a docket for all the days since it was first admitted, and two.
 func (d *Docket) room(entries [][]byte) error {
 	days := int64(d.now().Sub(d.since)/(24*time.Hour)) + 2

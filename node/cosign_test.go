@@ -82,11 +82,11 @@ func TestAWitnessDoesNotForget(t *testing.T) {
 	// The two checkpoints prove it, for good and to everybody.
 	w := must(OpenPeer(dir, Options{}))
 	defer w.Close()
-	if !w.Docket(p.self.ID()).Forked() || len(w.papers()) != 1 {
+	if !w.Docket(p.self.ID()).Forked() || len(w.papers(misconductLog)) != 1 {
 		t.Fatal("the witness has no proof of the two versions")
 	}
 	h := p.home(time.Now)
-	if err := h.AdmitPaper(w.papers()[0]); err != nil || !h.Docket(p.self.ID()).Forked() {
+	if err := h.AdmitPaper(w.papers(misconductLog)[0]); err != nil || !h.Docket(p.self.ID()).Forked() {
 		t.Errorf("a home does not take the proof: %v", err)
 	}
 }

@@ -54,8 +54,8 @@ func FuzzOutside(f *testing.F) {
 			t.Errorf("passed on: %q", b)
 		}
 		head := p2psync.Head{Log: string(d.ID()), Size: 9, Note: b, Peer: "peer"}
-		sink{h}.Want([]p2psync.Head{head, {Log: charterLog, Size: 2, Note: b}, {Log: papersLog, Size: 2, Note: b}, {Log: string(b), Size: 1}})
-		for log, from := range map[string]int64{charterLog: 0, papersLog: 0, string(d.ID()): 1} {
+		sink{h}.Want([]p2psync.Head{head, {Log: charterLog, Size: 2, Note: b}, {Log: objectionsLog, Size: 2, Note: b}, {Log: misconductLog, Size: 2, Note: b}, {Log: string(b), Size: 1}})
+		for log, from := range map[string]int64{charterLog: 0, objectionsLog: 0, misconductLog: 0, string(d.ID()): 1} {
 			if err := (sink{h}).Take(log, from, [][]byte{b}, head); errors.Is(err, p2psync.ErrOwn) && log != string(d.ID()) {
 				t.Errorf("this home is at fault for %q: %v", b, err)
 			}

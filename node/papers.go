@@ -20,11 +20,24 @@ import (
 )
 
 // Papers are public documents about a docket that are no entries of it: a proof of its agency's misconduct, and objections to its
-// requests. They spread on the topic, and by catch-up as one log without an order, [papersLog], that is fetched whole where
-// its hash differs.
+// requests. They spread on the topic, and by catch-up as two logs without an order, each of which is fetched whole where its hash differs.
 
-// papersLog is the name under which papers are compared.
-const papersLog = "papers"
+// The names under which papers are compared.
+const (
+	misconductLog = "misconduct"
+	objectionsLog = "objections"
+)
+
+// papersLog names the log that a charter or a paper belongs to.
+func papersLog(msg []byte) string {
+	switch {
+	case isCharter(msg):
+		return charterLog
+	case docket.IsMisconduct(msg):
+		return misconductLog
+	}
+	return objectionsLog
+}
 
 // maxObjections bounds the objections to the requests of one docket: what is over is not kept.
 const maxObjections = 2000
@@ -82,7 +95,8 @@ func (p *Peer) admitMisconduct(msg []byte) error {
 	return err
 }
 
-// accuse spreads the proof that a docket has come to, if it has. What this node was doing when it found out fails with err.
+// accuse spreads the proof that a docket has come to, if it has. What this node was doing when it found out fails with err. A home leaves
+// the spreading to the stewards that compare dockets with it: nothing enters the topic from a home.
 func (p *Peer) accuse(d *Docket, err error) error {
 	if !errors.Is(err, errForked) {
 		return err
@@ -99,7 +113,7 @@ func (p *Peer) accuse(d *Docket, err error) error {
 		if p.topic != nil && p.State.Role() != Home {
 			// Not from here: a check of the topic may be what found out.
 			p.soon(func(ctx context.Context) {
-				if err := p.topic.Publish(ctx, proof); err != nil {
+				if err := p.Publish(ctx, proof); err != nil {
 					p.Log.Debug("proof of misconduct not published", "err", err)
 				}
 			})
@@ -245,20 +259,22 @@ func (p *Peer) Objections(r Request) []Objection {
 	return out
 }
 
-// papers are all that this node keeps, in an order that is the same for everybody who has the same.
-func (p *Peer) papers() (all [][]byte) {
+// papers are all of a log that this node keeps, in an order that is the same for everybody who has the same.
+func (p *Peer) papers(log string) (all [][]byte) {
 	p.mu.Lock()
 	dockets := slices.Collect(maps.Values(p.dockets))
 	p.mu.Unlock()
 	for _, d := range dockets {
 		d.mu.Lock()
-		if d.proof != nil {
-			all = append(all, d.proof)
-		}
-		for _, notes := range d.objections {
-			for _, n := range notes {
-				all = append(all, []byte(n))
+		switch {
+		case log == objectionsLog:
+			for _, notes := range d.objections {
+				for _, n := range notes {
+					all = append(all, []byte(n))
+				}
 			}
+		case d.proof != nil:
+			all = append(all, d.proof)
 		}
 		d.mu.Unlock()
 	}
@@ -266,7 +282,8 @@ func (p *Peer) papers() (all [][]byte) {
 	return all
 }
 
-func papersHead(all [][]byte) p2psync.Head {
+func (p *Peer) papersHead(log string) p2psync.Head {
+	all := p.papers(log)
 	var sum strings.Builder
 	for _, m := range all {
 		// Of misconduct one proof is as good as another; two peers that have two need not exchange them.
@@ -275,5 +292,5 @@ func papersHead(all [][]byte) p2psync.Head {
 		}
 		sum.WriteString(consent.HashText(m))
 	}
-	return p2psync.Head{Log: papersLog, Size: int64(len(all)), Note: []byte(consent.HashText([]byte(sum.String())))}
+	return p2psync.Head{Log: log, Size: int64(len(all)), Note: []byte(consent.HashText([]byte(sum.String())))}
 }

@@ -68,7 +68,7 @@ func TestMisconductIsPassedOn(t *testing.T) {
 	p.toldTo(ada)
 	p.toldTo(cai)
 	ada.check("peer", q.asks())
-	all := ada.papers()
+	all := ada.papers(misconductLog)
 	if !ada.Docket(p.self.ID()).Forked() || len(all) != 1 || !docket.IsMisconduct(all[0]) {
 		t.Fatalf("%d papers", len(all))
 	}
@@ -429,6 +429,49 @@ func TestObjectionsAreShown(t *testing.T) {
 		shown := n.Objections(n.Requests()[0])
 		if len(shown) != 1 || shown[0].By != "Ana" || shown[0].Reason == "" {
 			t.Errorf("%s shows %+v", n.State.Role(), shown)
+		}
+	}
+}
+
+// Two peers saw the rivals of a version in another order, and a third one never saw the second of them. Once a version has settled it, they
+// have nothing to fetch from one another, and what comes later reaches all of them.
+func TestAHistoryThatWasSettledIsNotFetchedAgain(t *testing.T) {
+	p := newPolice(t)
+	ada, ben, cai := p.home(time.Now), p.home(time.Now), p.as(Observe)
+	version := func(n, retention int, previous string, also ...string) []byte {
+		next := *p.chain.Current()
+		next.Version, next.Previous, next.Also, next.Limits.MaxRetentionDays = n, previous, also, retention
+		return must(consent.Sign(next, p.ana))
+	}
+	two, rival := version(2, 300, p.chain.CurrentHash()), version(2, 200, p.chain.CurrentHash())
+	three := version(3, 100, consent.HashText(two), consent.HashText(rival))
+	four := version(4, 50, consent.HashText(three))
+	for _, row := range []struct {
+		n     *Peer
+		notes [][]byte
+	}{{ada, [][]byte{two, rival, three}}, {ben, [][]byte{rival, two, three}}, {cai, [][]byte{two, three}}} {
+		for _, note := range row.notes {
+			if got := row.n.check("peer", note); got != gossip.Accept {
+				t.Fatalf("verdict %d", got)
+			}
+		}
+	}
+	for _, from := range []*Peer{ada, ben, cai} {
+		for _, to := range []*Peer{ada, ben, cai} {
+			if want := (sink{to}).Want(source{from}.Heads()); len(want) > 0 {
+				t.Errorf("wants %v", want)
+			}
+		}
+	}
+	p.toldTo(ada)
+	if err := ada.AdmitCharter(four); err != nil {
+		t.Fatal(err)
+	}
+	meets(t, ada, cai)
+	meets(t, cai, ben)
+	for _, n := range []*Peer{ben, cai} {
+		if n.Charter().Version != 4 || n.Docket(p.self.ID()).Size() == 0 {
+			t.Errorf("version %d, %d entries", n.Charter().Version, n.Docket(p.self.ID()).Size())
 		}
 	}
 }

@@ -325,6 +325,16 @@ func (p *Peer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.host.Run(ctx) })
 	g.Go(func() error { return p.syncer.Run(ctx, time.Duration(p.Config.CatchUp)) })
+	g.Go(func() error { // beside the pulls, which may wait long for a peer
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case task := <-p.tasks:
+				task(ctx)
+			}
+		}
+	})
 	g.Go(func() error {
 		t := time.NewTicker(time.Minute)
 		defer t.Stop()
@@ -334,8 +344,6 @@ func (p *Peer) Run(ctx context.Context) error {
 				return nil
 			case <-t.C:
 				p.saveKnown()
-			case task := <-p.tasks:
-				task(ctx)
 			case want := <-p.pulls:
 				if err := p.syncer.Pull(ctx, want.peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
 					p.Log.Debug("not caught up", "peer", want.peer, "err", err)

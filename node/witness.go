@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
@@ -189,6 +190,9 @@ func (p *Peer) docketOf(checkpoint []byte) *Docket {
 	return p.Docket(consent.AgencyID(id))
 }
 
+// gatherMore is how long the other witnesses are waited for once enough have cosigned: one that keeps silent holds up no request.
+const gatherMore = time.Second
+
 // Gather asks all connected witnesses to cosign the newest checkpoint of this node's own docket, and keeps it with what they gave. It
 // says how many of them have cosigned it by then, and what kept the others from it.
 func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
@@ -197,6 +201,8 @@ func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
 	if checkpoint == nil || p.host == nil {
 		return quorum, nil
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	var mu sync.Mutex
 	var g sync.WaitGroup
 	note := bytes.Clone(checkpoint)
@@ -213,7 +219,9 @@ func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
 			if c, err := docket.OpenCosigned(append(bytes.Clone(note), line...), d.agency, witnesses); err != nil {
 				errs = errors.Join(errs, fmt.Errorf("%s: %w", id, err))
 			} else {
-				note, by = c.Note, len(c.By)
+				if note, by = c.Note, len(c.By); by == quorum {
+					time.AfterFunc(gatherMore, cancel)
+				}
 			}
 		})
 	}
