@@ -1,17 +1,24 @@
 package simnet
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
+	"github.com/porchlight-mesh/porchlight/p2p/gossip"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
 // town is a neighbourhood of two halves that only stewards join: each home keeps the three stewards of odd numbers, or the three others.
@@ -163,20 +170,23 @@ func TestAForkFindsNoQuorum(t *testing.T) {
 		w.Settle(10 * time.Second)
 		odd, even := w.halves()
 		twin := w.Police.Twin(w.Stewards...)
+		w.Settle(20 * time.Second)
 		w.Splits(append(even, twin.Node))
-		w.Settle(time.Minute)
-		one, _ := w.Police.Asks()
+		one, at := w.Police.Asks()
+		if took := time.Since(at); took > 2*time.Second {
+			w.fail("a witness that does not answer holds a request up for %v", took)
+		}
 		other, _ := twin.Asks()
 		w.shows(5*time.Second, odd, one)
-		w.Settle(2 * time.Minute)
+		w.Settle(time.Minute)
 		w.hides(even, one)
 		w.hides(append(w.everybody(), twin.Node), other)
 
+		// Nobody has seen the fork but the one witness who cosigned it.
 		w.Police.LosesPower()
+		twin.LosesPower()
 		w.Heals()
-		w.shows(10*time.Second, even, one)
-		// The fork asks for witnesses again, and that is what proves it.
-		w.suspended(time.Minute, w.Police.agency)
+		w.suspended(10*time.Second, w.Police.agency)
 		w.hides(append(w.everybody(), twin.Node), other)
 	})
 }
@@ -283,4 +293,126 @@ func TestACharterForkFreezesAndHeals(t *testing.T) {
 		after, _ := sheriff.Asks()
 		w.shows(10*time.Second, w.everybody(), after)
 	})
+}
+
+// Mallory sends a hundred changed copies of a request to everybody around, some before they have the true one. With a quorum of all
+// witnesses there is one true copy; with less, a copy with a cosignature less may be as true, and each node passes on one of them.
+func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
+	for _, quorum := range []int{3, 2} {
+		var calm time.Duration
+		var sent int64
+		for _, does := range []attack{silent, junk} {
+			ear := &ear{heard: map[string]bool{}}
+			c := Config{Homes: 30, Stewards: 6, NATShare: 0.9, Witnesses: 3, Quorum: quorum, Conditions: street(35), attacks: []attack{ear.calls(does), ear.joins}}
+			if raced() {
+				c.Homes = 6
+			}
+			story(t, c, func(w *World) {
+				w.Police.Enrols()
+				w.Settle(10 * time.Second)
+				met := w.meetings()
+				bytes := func() (n int64) {
+					for _, h := range w.Homes {
+						n += h.Link.Traffic().SentBytes
+					}
+					return n
+				}
+				before := bytes()
+				id, at := w.Police.Asks()
+				w.Settle(20 * time.Second)
+				r := w.Reach(id, at)
+				spent := bytes() - before
+				t.Logf("quorum %d, %d of %d homes, p99 %v, %d bytes sent by each", quorum, r.Reached, r.Homes, r.Quantile(0.99), spent/int64(r.Homes))
+				if r.Reached < r.Homes {
+					w.fail("%d of %d homes have the request", r.Reached, r.Homes)
+				}
+				if now := w.meetings(); !slices.Equal(now, met) {
+					w.fail("honest nodes parted:\n%v\nbefore:\n%v", now, met)
+				}
+				if calm == 0 {
+					calm, sent = r.Quantile(0.99), spent
+					return
+				}
+				if r.Quantile(0.99) > 2*calm {
+					w.fail("p99 is %v, without the attack it is %v", r.Quantile(0.99), calm)
+				}
+				if spent > 3*sent {
+					w.fail("homes sent %d bytes, without the attack %d", spent, sent)
+				}
+				for msg := range ear.heard {
+					w.isTrue([]byte(msg), quorum)
+				}
+				most := map[int]int{3: 1, 2: 4}[quorum] // the whole, and each with one of three less
+				if n := len(ear.heard); n < 1 || n > most {
+					w.fail("honest nodes passed on %d copies", n)
+				}
+			})
+		}
+	}
+}
+
+// An ear is a steward that notes what honest nodes send it: it hears nobody who attacks.
+type ear struct {
+	mallory string
+
+	mu    sync.Mutex
+	heard map[string]bool // requests
+}
+
+// calls has the ear know who attacks.
+func (e *ear) calls(does attack) attack {
+	return func(ctx context.Context, h *host.Host, topic string) (func() error, error) {
+		e.mallory = h.ID()
+		return does(ctx, h, topic)
+	}
+}
+
+func (e *ear) joins(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
+	h.Gate(func(id string) bool { return id != e.mallory })
+	t, err := gossip.Join(ctx, h, topic, func(_ string, msg []byte) gossip.Verdict {
+		if b, err := docket.ParseBundle(msg); err == nil {
+			if kind, _ := consent.Peek(b.Subject()); kind != request.Kind {
+				return gossip.Ignore
+			}
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.heard[string(msg)] = true
+		return gossip.Ignore
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t.Close, nil
+}
+
+// isTrue fails for a message that the police and enough witnesses did not sign, or that has another spelling.
+func (w *World) isTrue(msg []byte, quorum int) {
+	w.t.Helper()
+	b, err := docket.ParseBundle(msg)
+	w.must(err)
+	_, _, _, err = b.Verify(w.Police.agency)
+	w.must(err)
+	c, err := docket.OpenCosigned(b.Checkpoint(), w.Police.agency, w.chain.Current().Witnesses)
+	w.must(err)
+	if len(c.By) < quorum || !bytes.Equal(c.Note, b.Checkpoint()) {
+		w.fail("honest nodes passed on a copy with %d cosignatures, spelled\n%s", len(c.By), b.Checkpoint())
+	}
+}
+
+// meetings are the connections among honest nodes.
+func (w *World) meetings() (all []string) {
+	names := map[string]string{w.Police.id: w.Police.Name}
+	for _, n := range w.everybody() {
+		names[n.id] = n.Name
+	}
+	for _, n := range append(w.everybody(), w.Police.Node) {
+		for _, p := range n.peer.Host().Peers() {
+			if with, honest := names[p.ID]; honest {
+				all = append(all, n.Name+" with "+with)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }
