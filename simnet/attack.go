@@ -50,11 +50,9 @@ func junk(ctx context.Context, h *host.Host, topic string) (leave func() error, 
 		if from == h.ID() {
 			return gossip.Accept
 		}
-		if isRequest(msg) {
-			select {
-			case heard <- bytes.Clone(msg):
-			default:
-			}
+		select {
+		case heard <- bytes.Clone(msg):
+		default:
 		}
 		return gossip.Ignore
 	})
@@ -64,11 +62,17 @@ func junk(ctx context.Context, h *host.Host, topic string) (leave func() error, 
 	done := make(chan struct{})
 	go func() { // until ctx ends
 		defer close(done)
+		known := map[string]bool{} // copies are of the first message, not of other attackers' copies
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case msg := <-heard:
+				asked, ok := requestIn(msg)
+				if !ok || known[asked] {
+					continue
+				}
+				known[asked] = true
 				for i, v := range spoiled(msg) {
 					wait := 3 * time.Millisecond
 					if i == spoils/2 {
@@ -90,13 +94,14 @@ func junk(ctx context.Context, h *host.Host, topic string) (leave func() error, 
 // spoils is how many changed copies are made of a message.
 const spoils = 100
 
-func isRequest(msg []byte) bool {
+// requestIn is the request that a message carries.
+func requestIn(msg []byte) (note string, ok bool) {
 	b, err := docket.ParseBundle(msg)
 	if err != nil {
-		return false
+		return "", false
 	}
 	kind, err := consent.Peek(b.Subject())
-	return err == nil && kind == request.Kind
+	return string(b.Subject()), err == nil && kind == request.Kind
 }
 
 // spoiled changes a docket's message: without the cosignatures, with one less, in another order, with lines of strangers, with a bit flipped.

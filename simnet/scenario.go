@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 )
 
 // A Scenario is a neighbourhood, a timetable of what happens in it, and what must come of it: the content of a TOML
@@ -38,8 +41,11 @@ type Scenario struct {
 	Stewards int     `toml:"stewards"` // 5 if 0; for a model, as many as homes need
 	Known    int     `toml:"known"`    // stewards that each home keeps, 4 if 0
 	NAT      float64 `toml:"nat"`      // share of homes behind one
-	Seed     uint64  `toml:"seed"`
-	Model    bool    `toml:"model"` // a graph model in place of whole nodes
+	// Of the stewards, how many are witnesses, and how many of these have to cosign a docket before a request in it is shown.
+	Witnesses int    `toml:"witnesses"`
+	Quorum    int    `toml:"quorum"`
+	Seed      uint64 `toml:"seed"`
+	Model     bool   `toml:"model"` // a graph model in place of whole nodes
 	// Processing is what each node takes from a request's arrival to its forwarding. Only for a model: in virtual time
 	// computing takes none.
 	Processing Duration `toml:"processing"`
@@ -54,6 +60,7 @@ type Scenario struct {
 	} `toml:"network"`
 	Attackers struct {
 		Silent int `toml:"silent"` // stewards besides the others, whom homes choose alike, and who hand on nothing
+		Junk   int `toml:"junk"`   // as silent ones, but they send a hundred changed copies in place of a request
 	} `toml:"attackers"`
 	HomeLink    LinkTable `toml:"home_link"`
 	StewardLink LinkTable `toml:"steward_link"` // the police's too
@@ -164,8 +171,16 @@ func (s *Scenario) check(text []byte) error {
 		return wrong("stewards", "%d is not a number of stewards from 1 to %d", s.Stewards, most)
 	case s.Attackers.Silent < 0 || s.Attackers.Silent > most:
 		return wrong("attackers.silent", "%d is not a number of stewards from 0 to %d", s.Attackers.Silent, most)
-	case s.Model && s.Attackers.Silent > 0:
-		return wrong("attackers.silent", "the model has no attackers")
+	case s.Attackers.Junk < 0 || s.Attackers.Junk > most:
+		return wrong("attackers.junk", "%d is not a number of stewards from 0 to %d", s.Attackers.Junk, most)
+	case s.Model && s.Attackers.Silent+s.Attackers.Junk > 0:
+		return wrong("attackers", "the model has no attackers")
+	case s.Model && s.Witnesses > 0:
+		return wrong("witnesses", "the model has none")
+	case s.Witnesses < 0 || s.Witnesses > min(cmp.Or(s.Stewards, 5), charter.MaxWitnesses):
+		return wrong("witnesses", "%d of the stewards cannot be witnesses", s.Witnesses)
+	case s.Quorum < 0 || s.Quorum > s.Witnesses:
+		return wrong("quorum", "%d is not a number from 0 to as many as are witnesses", s.Quorum)
 	case s.Known < 0 || s.Known > 8:
 		return wrong("known", "a home keeps 1 to 8 stewards, not %d", s.Known)
 	case s.Network.MaxLatency < s.Network.MinLatency:

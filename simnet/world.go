@@ -32,6 +32,7 @@ type Config struct {
 	Homes     int
 	Stewards  int             // 5 if 0; NoStewards for none
 	Silent    int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
+	Junk      int             // further ones, who send changed copies of each request in its place
 	NATShare  float64         // of homes
 	Link      wire.LinkConfig // of homes; its NAT is drawn by NATShare
 	Hub       wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
@@ -128,7 +129,7 @@ func New(t testing.TB, cfg Config) *World {
 		w.Stewards = append(w.Stewards, n)
 	}
 	w.hubs = w.addrs(w.Stewards)
-	for i, does := range append(slices.Repeat([]attack{silent}, cfg.Silent), cfg.attacks...) {
+	for i, does := range slices.Concat(slices.Repeat([]attack{silent}, cfg.Silent), slices.Repeat([]attack{junk}, cfg.Junk), cfg.attacks) {
 		a := w.attacker(fmt.Sprintf("attacker%d", i+1), w.hub, does)
 		w.attackers = append(w.attackers, a)
 		w.hubs = append(w.hubs, a.addr)
@@ -159,7 +160,7 @@ func New(t testing.TB, cfg Config) *World {
 // keeps picks the stewards of a home; those behind the honest ones are attackers. Neighbouring picks of one rotation
 // are different stewards.
 func (c Config) keeps(home int) (stewards []int) {
-	all := c.Stewards + c.Silent + len(c.attacks)
+	all := c.Stewards + c.Silent + c.Junk + len(c.attacks)
 	first := int(wire.Share(c.Seed, drawStewards, uint64(home)) * float64(all))
 	for k := range min(c.Known, all) {
 		stewards = append(stewards, (first+k*max(1, all/c.Known))%all)
