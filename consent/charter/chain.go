@@ -140,6 +140,9 @@ func (c Chain) precedes(n *Charter) (*Charter, error) {
 // Predecessor returns the version that a proposal, signed or not, changes: the one whose signers have to agree to
 // it. It refuses what no signatures could make the next version of this chain.
 func (c Chain) Predecessor(n *Charter) (*Charter, error) {
+	if err := n.Check(); err != nil {
+		return nil, err
+	}
 	if len(c) == 0 || n.Version != len(c)+1 {
 		return nil, consent.Refuse(consent.WrongPrevious, "version", "version %d is not the next after version %d", n.Version, len(c))
 	}

@@ -333,6 +333,7 @@ func TestAProposalIsHeldAgainstWhatItChanges(t *testing.T) {
 		"a rival of what is there": after(c, func(n *Charter) { n.LANOnly = true }),
 		"a version skipped":        after(c2, func(n *Charter) { n.Version++ }),
 		"in silence":               after(c2, func(n *Charter) { n.Agencies = nil }),
+		"no charter at all":        {Version: 3, Also: []string{"x"}},
 	} {
 		if _, err := c2.Predecessor(&n); err == nil {
 			t.Errorf("%s was taken", name)

@@ -290,9 +290,6 @@ func (a *app) signNext(dir string, chain charter.Chain, next *charter.Charter, k
 	if !next.Ends.After(next.Created.Time) {
 		return node.WithHint(consent.Refuse(consent.BadValue, "ends", "the charter ended %s", next.Ends), "say when the next version ends: `porchlight charter propose --ends DATE`")
 	}
-	if err := next.Check(); err != nil {
-		return err
-	}
 	if _, err := chain.Predecessor(next); err != nil {
 		return err
 	}
