@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	gosync "sync"
 	"sync/atomic"
@@ -29,7 +30,7 @@ const proto = "/porchlight/test/1"
 func start(t *testing.T, role host.Role) *host.Host {
 	t.Helper()
 	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	h, err := host.New(host.Config{Key: key, Role: role, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	h, err := host.New(host.Config{Key: key, Role: role, Listen: []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,12 +38,19 @@ func start(t *testing.T, role host.Role) *host.Host {
 	return h
 }
 
-// pair is somebody who asks and, connected to it, somebody who answers.
+// pair is somebody who asks and, connected to it over TCP, somebody who answers.
 func pair(t *testing.T, answer func(from string, question []byte) ([]byte, error)) (asks, answers *host.Host, stop func()) {
+	t.Helper()
+	return pairOver(t, "/tcp/", answer)
+}
+
+func pairOver(t *testing.T, transport string, answer func(from string, question []byte) ([]byte, error)) (asks, answers *host.Host, stop func()) {
 	t.Helper()
 	asks, answers = start(t, host.Home), start(t, host.Steward)
 	stop = Serve(answers, proto, answer)
-	if err := asks.Connect(t.Context(), answers.Addrs()[0]); err != nil {
+	addrs := answers.Addrs()
+	i := slices.IndexFunc(addrs, func(a string) bool { return strings.Contains(a, transport) })
+	if err := asks.Connect(t.Context(), addrs[i]); err != nil {
 		t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); len(Speaks(asks, proto)) == 0; time.Sleep(10 * time.Millisecond) {
@@ -87,6 +95,17 @@ func TestAQuestionAndItsAnswer(t *testing.T) {
 	cancel()
 	if _, err := Question(ctx, a, b.ID(), proto, nil); err == nil {
 		t.Error("an answer after the time was over")
+	}
+}
+
+// A server that closes a QUIC stream ends both its ways, perhaps before the one who asked has closed its own: the answer counts.
+func TestAnswersOverQUIC(t *testing.T) {
+	a, b, stop := pairOver(t, "/quic-v1", func(_ string, q []byte) ([]byte, error) { return q, nil })
+	defer stop()
+	for i := range 200 {
+		if got, err := Question(t.Context(), a, b.ID(), proto, []byte{byte(i)}); err != nil || !bytes.Equal(got, []byte{byte(i)}) {
+			t.Fatalf("question %d: %x, %v", i, got, err)
+		}
 	}
 }
 
