@@ -237,6 +237,7 @@ func (p *Peer) lawfulNow(a charter.Agency, entry []byte) error {
 // the one place where a docket entry starts to count: everything that came by gossip, catch-up
 // or from the disk passes it. Whether a request is shown is judged each time it is asked for.
 func (p *Peer) readDocket(d *Docket) error {
+	name := d.Agency().Name
 	p.mu.Lock()
 	fresh, anew := d.fresh()
 	if anew {
@@ -256,7 +257,7 @@ func (p *Peer) readDocket(d *Docket) error {
 			return err
 		}
 		id := consent.RequestID(hex.EncodeToString(leaf[:]))
-		p.requests[id] = Request{ID: id, Agency: d.ID(), Name: d.agency.Name, Index: a.Index, Body: *a.Request}
+		p.requests[id] = Request{ID: id, Agency: d.ID(), Name: name, Index: a.Index, Body: *a.Request}
 	}
 	p.mu.Unlock()
 	if len(fresh) > 0 {

@@ -197,7 +197,9 @@ var errForked = errors.New("the agency signed two versions of it")
 
 // fork is an error where the agency was seen to sign two versions of its docket.
 func (d *Docket) fork() error {
-	if !d.Forked() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.proof == nil {
 		return nil
 	}
 	return fmt.Errorf("docket of %s: %w", d.agency.Name, errForked)

@@ -31,6 +31,7 @@ import (
 // checkpoint before anybody is shown it. What is found behind a checkpoint was never shown, or never
 // completed, and is cut off, damaged or not.
 type Docket struct {
+	id    consent.AgencyID
 	disk  durable.Disk
 	dir   string
 	now   func() time.Time
@@ -51,7 +52,7 @@ type Docket struct {
 	broken   error                        // the disk refused: nothing is taken in or shown until it can be read back
 	proof    []byte                       // of misconduct; not nil: the agency is suspended
 	unsaved  bool                         // the disk does not take the proof
-	accused  bool                         // the proof was spread from here
+	accused  bool                         // the proof was spread from here, or came as one that was spread
 
 	cosignedBy map[string]int64 // how many entries a witness cosigned last, by its peer
 
@@ -122,7 +123,7 @@ func (p *Peer) openDockets() error {
 	for id, s := range standards(p.chain) {
 		d := p.dockets[id]
 		if d == nil {
-			d = &Docket{disk: p.State.disk, dir: p.State.Path("dockets", string(id)), now: p.Now, whole: p.State.Role() == Observe, standard: s}
+			d = &Docket{id: id, disk: p.State.disk, dir: p.State.Path("dockets", string(id)), now: p.Now, whole: p.State.Role() == Observe, standard: s}
 			if err := d.open(); err != nil {
 				return fmt.Errorf("docket of %s: %w", s.agency.Name, err)
 			}
@@ -153,7 +154,7 @@ func (p *Peer) Docket(id consent.AgencyID) *Docket {
 }
 
 // ID is the agency's id.
-func (d *Docket) ID() consent.AgencyID { return d.agency.ID() }
+func (d *Docket) ID() consent.AgencyID { return d.id }
 
 // open reads the folder. The caller holds d.mu or is alone.
 func (d *Docket) open() error {

@@ -84,12 +84,12 @@ func (p *Peer) admitMisconduct(msg []byte) error {
 	d.mu.Lock()
 	err = m.Verify(d.agency)
 	if err == nil {
-		d.proof = bytes.Clone(msg)
+		d.proof, d.accused = bytes.Clone(msg), true
 		err = d.keepProof()
 	}
 	d.mu.Unlock()
 	if err == nil {
-		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.agency.Name)
+		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.Agency().Name)
 		p.arrived()
 	}
 	return err
@@ -107,7 +107,7 @@ func (p *Peer) accuse(d *Docket, err error) error {
 	d.accused = true
 	d.mu.Unlock()
 	if fresh && proof != nil {
-		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.agency.Name)
+		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.Agency().Name)
 		p.arrived()
 		// Nothing begins at a home: whoever it catches up with next takes the proof from there.
 		if p.topic != nil && p.State.Role() != Home {

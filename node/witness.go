@@ -107,6 +107,7 @@ func (p *Peer) cosign(_ string, question []byte) ([]byte, error) {
 	if d == nil {
 		return say(403, "the charter that this witness has admits no such docket\n"), nil
 	}
+	agency := d.Agency()
 	witnesses, _ := d.Witnesses()
 	if !isWitness(witnesses, p.witness.key.Verifier()) {
 		return say(403, "the charter that this witness has does not name it\n"), nil
@@ -123,16 +124,16 @@ func (p *Peer) cosign(_ string, question []byte) ([]byte, error) {
 	var last docket.Witness
 	path := p.State.Path("witness", string(d.ID())+".json")
 	if err := ReadJSON(path, &last); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		p.Log.Error("what was cosigned last is not known, and nothing more is cosigned", "agency", d.agency.Name, "err", err)
+		p.Log.Error("what was cosigned last is not known, and nothing more is cosigned", "agency", agency.Name, "err", err)
 		return say(500, "this witness cannot read what it cosigned last\n"), nil
 	}
-	next, err := last.Admit(q, d.agency)
+	next, err := last.Admit(q, agency)
 	switch consent.ClassOf(err) {
 	case "":
 	case consent.Behind:
 		return say(409, strconv.FormatInt(last.Size, 10)+"\n"), nil
 	case consent.Fork:
-		if m, merr := docket.Contradicting(d.agency, []byte(last.Note), q.Checkpoint); merr == nil {
+		if m, merr := docket.Contradicting(agency, []byte(last.Note), q.Checkpoint); merr == nil {
 			d.mu.Lock()
 			err = d.suspend(m)
 			d.mu.Unlock()
@@ -140,7 +141,7 @@ func (p *Peer) cosign(_ string, question []byte) ([]byte, error) {
 		}
 		fallthrough
 	default:
-		p.Log.Warn("checkpoint not cosigned", "agency", d.agency.Name, "err", err)
+		p.Log.Warn("checkpoint not cosigned", "agency", agency.Name, "err", err)
 		return say(422, err.Error()+"\n"), nil
 	}
 	if next != last {
@@ -197,6 +198,7 @@ const gatherMore = time.Second
 // says how many of them have cosigned it by then, and what kept the others from it.
 func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
 	checkpoint := d.Waiting()
+	agency := d.Agency()
 	witnesses, quorum := d.Witnesses()
 	if checkpoint == nil || p.host == nil {
 		return quorum, nil
@@ -216,7 +218,7 @@ func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
 				return
 			}
 			// A witness that the charter does not name, or one that answers twice, adds nothing.
-			if c, err := docket.OpenCosigned(append(bytes.Clone(note), line...), d.agency, witnesses); err != nil {
+			if c, err := docket.OpenCosigned(append(bytes.Clone(note), line...), agency, witnesses); err != nil {
 				errs = errors.Join(errs, fmt.Errorf("%s: %w", id, err))
 			} else {
 				if note, by = c.Note, len(c.By); by == quorum {
@@ -249,7 +251,7 @@ func (p *Peer) askWitness(ctx context.Context, d *Docket, id string, checkpoint 
 		status, body, _ := strings.Cut(string(answer), "\n")
 		switch status {
 		case "200":
-			cp, err := docket.ParseCheckpoint(checkpoint, d.agency)
+			cp, err := docket.ParseCheckpoint(checkpoint, d.Agency())
 			d.mu.Lock()
 			d.cosignedBy[id] = cp.Size
 			d.mu.Unlock()
