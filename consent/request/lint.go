@@ -72,6 +72,8 @@ var lintRules = []struct {
 		`you (must|have to|need to|are (required|obliged|obligated|expected)|will be (charged|arrested|cited|fined|prosecuted|subpoenaed))`,
 		`(required|obliged|obligated) (by law )?to (share|provide|submit|send|hand|cooperate|comply|turn)`,
 		`(failure|refus(al|ing)|declining) to (share|provide|submit|send|comply|cooperate|respond|hand|turn)`,
+	}, `|`))},
+	{TextPressure, "reads as pressure; residents are free to say no", words(strings.Join([]string{
 		`(those|anyone|residents|owners|homes|people) (who|that) (refuse|decline|fail|ignore|do not|don.t)`,
 		`nothing to hide`, `or else`, `civic duty`, `moral duty`, `your duty`, `do your part`, `last chance`, `final notice`,
 		`obstruct(ing|ion)( of)? justice`, `(will|may|can|could) (get|obtain|seek|serve) (a )?(warrant|subpoena)`,
