@@ -49,6 +49,9 @@ func Show(c *charter.Charter, a charter.Agency, r request.Request, s Strictness)
 	if !ok {
 		return false, "the charter does not admit the agency"
 	}
+	if err := admitted.MayAsk(); err != nil {
+		return false, err.Error()
+	}
 	if err := r.CheckCharter(c, admitted); err != nil {
 		return false, err.Error()
 	}
