@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"runtime/debug"
 	"slices"
 	"testing"
 
@@ -18,7 +19,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	flag.Set("rapid.checks", "10000") // a flag of the command line still counts
+	cases := "10000" // a flag of the command line still counts
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		cases = "300" // the race detector looks at the code, not at the cases
+	}
+	flag.Set("rapid.checks", cases)
 	m.Run()
 }
 
