@@ -110,11 +110,11 @@ func (s *server) enter(p peer.ID) bool {
 	return true
 }
 
-func (s *server) leave(p peer.ID) {
+// free lets a peer ask again.
+func (s *server) free(p peer.ID) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.busy, p)
-	s.mu.Unlock()
-	s.running.Done()
 }
 
 func (s *server) serve(st network.Stream) {
@@ -123,26 +123,32 @@ func (s *server) serve(st network.Stream) {
 		st.Reset()
 		return
 	}
-	defer s.leave(p)
-	// Resets the stream under whoever waits in it, too.
-	if err := st.SetDeadline(time.Now().Add(patience)); err != nil {
-		st.Reset()
-		return
-	}
-	question, err := receive(st)
-	if err != nil {
-		st.Reset()
-		return
-	}
-	reply, err := s.answer(p.String(), question)
-	if err != nil {
-		s.h.Misbehaved(p.String(), s.proto, err)
-	}
+	defer s.running.Done()
+	reply, err := s.reply(st, p)
+	// Before the answer leaves: whoever has it may ask again at once.
+	s.free(p)
 	if err != nil || send(st, reply) != nil {
 		st.Reset()
 		return
 	}
 	st.Close()
+}
+
+// reply reads the question and has it answered.
+func (s *server) reply(st network.Stream, p peer.ID) ([]byte, error) {
+	// Resets the stream under whoever waits in it, too.
+	if err := st.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, err
+	}
+	question, err := receive(st)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := s.answer(p.String(), question)
+	if err != nil {
+		s.h.Misbehaved(p.String(), s.proto, err)
+	}
+	return reply, err
 }
 
 func send(w io.Writer, b []byte) error {

@@ -203,7 +203,7 @@ func TestSoManyQuestionsInAll(t *testing.T) {
 	if s.enter("one more") {
 		t.Error("more questions at once than there may be")
 	}
-	s.leave("0")
+	s.free("0")
 	if !s.enter("one more") {
 		t.Error("turned away although there is room")
 	}
