@@ -523,7 +523,11 @@ func (d *Docket) extend(from int64, entries [][]byte, checkpoint []byte) (err er
 
 // store appends records. The caller holds d.mu.
 func (d *Docket) store(notes ...[]byte) error {
-	var buf []byte
+	size := 0
+	for _, n := range notes {
+		size += recordHead + len(n)
+	}
+	buf := make([]byte, 0, size)
 	for _, n := range notes {
 		buf = durable.AppendRecord(buf, n)
 	}

@@ -3,10 +3,6 @@ package docket
 import (
 	"bytes"
 	"fmt"
-	"runtime"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -126,41 +122,13 @@ func open(a charter.Agency, q charter.Quotas, store Store, size int64, readAll f
 	}
 	l := &Log{agency: a, quotas: q, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
 		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{}, readAll: readAll}
-	for i := int64(0); i < size; i += ahead {
-		var msgs [][]byte
-		for k := i; k < min(i+ahead, size); k++ {
-			msg, err := store.Entry(k)
-			if err != nil {
-				return nil, fmt.Errorf("reading entry %d of the docket of %s: %w", k, a.Name, err)
-			}
-			msgs = append(msgs, msg)
+	return l, l.takeAll(size, func(i int64) ([]byte, error) {
+		msg, err := store.Entry(i)
+		if err != nil {
+			err = fmt.Errorf("reading entry %d of the docket of %s: %w", i, a.Name, err)
 		}
-		for k, r := range readAll(msgs) {
-			if _, err := l.takeRead(msgs[k], r); err != nil {
-				return nil, fmt.Errorf("entry %d of the docket of %s: %w", i+int64(k), a.Name, err)
-			}
-		}
-	}
-	return l, nil
-}
-
-// ahead is how many entries are read before they are taken in one after the other.
-const ahead = 256
-
-// readAll reads entries on all cores: verifying signatures is nearly all the work, and needs nothing of the log.
-func readAll(msgs [][]byte) []reading {
-	all := make([]reading, len(msgs))
-	var next atomic.Int64
-	var g sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(msgs)) {
-		g.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(msgs)); i = next.Add(1) - 1 {
-				all[i].entry, all[i].err = read(msgs[i])
-			}
-		})
-	}
-	g.Wait()
-	return all
+		return msg, err
+	})
 }
 
 // Resume holds the log against a checkpoint of its size that was kept from before, and goes on with it. The checkpoint may carry
@@ -265,7 +233,7 @@ func (l *Log) Prepare(msg []byte, now time.Time) (Pending, error) {
 	if l.size >= MaxSize {
 		return Pending{}, consent.Refuse(consent.Oversize, "", "the docket is full")
 	}
-	e, err := l.judge(msg, l.readAll([][]byte{msg})[0])
+	e, err := l.judge(l.readAll([][]byte{msg})[0])
 	if err != nil {
 		return Pending{}, err
 	}
@@ -346,13 +314,9 @@ func (l *Log) Extend(entries [][]byte, checkpoint []byte) error {
 	if root != cp.Root {
 		return consent.Refuse(consent.BadCheckpoint, "root", "the entries lead to another root than the checkpoint of %d entries names", cp.Size)
 	}
-	for from := range slices.Chunk(entries, ahead) {
-		for i, r := range l.readAll(from) {
-			if _, err := l.takeRead(from[i], r); err != nil {
-				// Only hashing can fail here, and it has just been done with the same input.
-				return fmt.Errorf("entry %d: %w", l.size, err)
-			}
-		}
+	// Only hashing can fail here, and it has just been done with the same input.
+	if err := l.takeAll(int64(len(entries)), func(i int64) ([]byte, error) { return entries[i], nil }); err != nil {
+		return err
 	}
 	l.checkpoint = bytes.Clone(checkpoint)
 	return nil
@@ -365,12 +329,11 @@ func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	if len(msg) > consent.MaxNote {
 		return 0, consent.Refuse(consent.Oversize, "", "%d bytes; the most is %d", len(msg), consent.MaxNote)
 	}
-	h, _ := leafOf(msg)
-	more, err := tlog.StoredHashesForRecordHash(l.size, h, l.hashes)
+	more, err := tlog.StoredHashesForRecordHash(l.size, r.hash, l.hashes)
 	if err != nil {
 		return 0, err
 	}
-	e, err := l.judge(msg, r)
+	e, err := l.judge(r)
 	index := l.size
 	// What cannot be read counts as an entry of the day, and its bytes as none: not everybody has them.
 	length := len(msg)
@@ -386,8 +349,8 @@ func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 		l.apply(index, e)
 	}
 	l.hashes = append(l.hashes, more...)
-	if _, have := l.leaves[h]; !have {
-		l.leaves[h] = index
+	if _, have := l.leaves[r.hash]; !have {
+		l.leaves[r.hash] = index
 	}
 	l.size++
 	return index, nil
@@ -467,16 +430,9 @@ func read(msg []byte) (entry, error) {
 	return entry{}, consent.Refuse(consent.WrongKind, "", "a %s is no entry of a docket", kind)
 }
 
-// reading is what read returned for an entry.
-type reading struct {
-	entry entry
-	err   error
-}
-
 // judge holds the next entry, as it was read, against the log as it is.
-func (l *Log) judge(msg []byte, r reading) (entry, error) {
-	h, _ := leafOf(msg)
-	if i, ok := l.leaves[h]; ok {
+func (l *Log) judge(r reading) (entry, error) {
+	if i, ok := l.leaves[r.hash]; ok {
 		return entry{}, consent.Refuse(consent.DuplicateEntry, "", "the same bytes are entry %d", i)
 	}
 	if r.err != nil {

@@ -28,6 +28,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/golang/geo/s1"
 	"github.com/golang/geo/s2"
@@ -75,21 +77,40 @@ func (p Point) Valid() bool {
 // LogValue keeps places out of logs: a camera's point is a home's address.
 func (p Point) LogValue() slog.Value { return slog.StringValue("place withheld") }
 
-// MarshalJSON writes the GeoJSON position [lon, lat].
+// MarshalJSON writes the GeoJSON position [lon, lat]. Requests have up to a hundred, and every peer reads them all, so this and its
+// counterpart do without encoding/json where they can.
 func (p Point) MarshalJSON() ([]byte, error) {
-	return json.Marshal([2]float64{positiveZero(p.Lon), positiveZero(p.Lat)})
+	b := []byte{'['}
+	for i, f := range []float64{positiveZero(p.Lon), positiveZero(p.Lat)} {
+		if abs := math.Abs(f); f != 0 && !(abs >= 1e-6 && abs < 1e21) { // with an exponent, or no number at all
+			return json.Marshal([2]float64{positiveZero(p.Lon), positiveZero(p.Lat)})
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendFloat(b, f, 'f', -1, 64)
+	}
+	return append(b, ']'), nil
 }
 
 // UnmarshalJSON reads exactly two numbers; an altitude is refused.
 func (p *Point) UnmarshalJSON(b []byte) error {
-	var pos []*float64
-	if err := json.Unmarshal(b, &pos); err != nil {
-		return fmt.Errorf("geo: position: %w", err)
-	}
-	if len(pos) != 2 || pos[0] == nil || pos[1] == nil {
+	list, ok1 := strings.CutPrefix(string(b), "[")
+	list, ok2 := strings.CutSuffix(list, "]")
+	lon, lat, ok3 := strings.Cut(list, ",")
+	if !ok1 || !ok2 || !ok3 || strings.Contains(lat, ",") {
 		return &Error{"a position is [longitude, latitude]", -1}
 	}
-	p.Lon, p.Lat = *pos[0], *pos[1]
+	for _, f := range []struct {
+		text string
+		to   *float64
+	}{{lon, &p.Lon}, {lat, &p.Lat}} {
+		v, err := strconv.ParseFloat(strings.TrimSpace(f.text), 64) // of JSON, which has fewer spellings than strconv
+		if err != nil {
+			return fmt.Errorf("geo: position: %w", err)
+		}
+		*f.to = v
+	}
 	return nil
 }
 
@@ -264,11 +285,12 @@ func loopOf(pts []s2.Point) *s2.Loop {
 func selfCrossing(pts []s2.Point) int {
 	n := len(pts)
 	for i := range n {
+		edge := s2.NewEdgeCrosser(pts[i], pts[(i+1)%n])
 		for j := i + 2; j < n; j++ {
 			if i == 0 && j == n-1 {
 				continue // neighbours across the closing vertex
 			}
-			if s2.CrossingSign(pts[i], pts[i+1], pts[j], pts[(j+1)%n]) != s2.DoNotCross {
+			if edge.CrossingSign(pts[j], pts[(j+1)%n]) != s2.DoNotCross {
 				return i
 			}
 		}
