@@ -109,7 +109,6 @@ func (p *Peer) accuse(d *Docket, err error) error {
 	if fresh && proof != nil {
 		p.Log.Warn("agency suspended: it signed two versions of its docket", "agency", d.Agency().Name)
 		p.arrived()
-		// Nothing begins at a home: whoever it catches up with next takes the proof from there.
 		if p.topic != nil && p.State.Role() != Home {
 			// Not from here: a check of the topic may be what found out.
 			p.soon(func(ctx context.Context) {

@@ -298,7 +298,7 @@ func TestACharterForkFreezesAndHeals(t *testing.T) {
 // witnesses there is one true copy; with less, a copy with a cosignature less may be as true, and each node passes on one of them.
 func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 	var calm time.Duration
-	var sent int64
+	var sent, copies int64
 	for _, row := range []struct {
 		quorum int
 		does   attack
@@ -315,11 +315,17 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 				}
 				return n
 			}
-			before := bytes()
+			came := func() (n int64) {
+				for _, node := range w.everybody() {
+					n += node.peer.Copies()
+				}
+				return n
+			}
+			before, first := bytes(), came()
 			id, at := w.Police.Asks()
 			w.Settle(12 * time.Second)
 			r := w.Reach(id, at)
-			spent := bytes() - before
+			spent, got := bytes()-before, came()-first
 			t.Logf("quorum %d, %d of %d homes, p99 %v, %d bytes sent by each", row.quorum, r.Reached, r.Homes, r.Quantile(0.99), spent/int64(r.Homes))
 			if r.Reached < r.Homes {
 				w.fail("%d of %d homes have the request", r.Reached, r.Homes)
@@ -328,8 +334,11 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 				w.fail("honest nodes parted:\n%v\nbefore:\n%v", now, met)
 			}
 			if calm == 0 {
-				calm, sent = r.Quantile(0.99), spent
+				calm, sent, copies = r.Quantile(0.99), spent, got
 				return
+			}
+			if got < copies+spoils/2 {
+				w.fail("there was no attack: %d copies came, without it %d", got, copies)
 			}
 			if r.Quantile(0.99) > 2*calm {
 				w.fail("p99 is %v, without the attack it is %v", r.Quantile(0.99), calm)
@@ -338,7 +347,6 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 				w.fail("homes sent %d bytes, without the attack %d", spent, sent)
 			}
 			for msg := range ear.heard {
-
 				w.isTrue([]byte(msg), row.quorum)
 			}
 			most := map[int]int{3: 1, 2: 4}[row.quorum] // the whole, and each with one of three less

@@ -76,6 +76,7 @@ type Agency struct {
 
 	spreading chan struct{} // holds one while somebody waits for witnesses and passes entries on
 	spreadTo  int64         // entries before this were passed on
+	maybe     chan struct{} // something changed, after which more witnesses may cosign
 
 	mu       sync.Mutex // one docket entry at a time
 	received *durable.AppendFile
@@ -91,7 +92,8 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if err != nil {
 		return nil, err
 	}
-	a := &Agency{peer: peer, spreading: make(chan struct{}, 1)}
+	a := &Agency{peer: peer, spreading: make(chan struct{}, 1), maybe: make(chan struct{}, 1)}
+	peer.Arrived = a.stir
 	defer func() {
 		if err != nil {
 			a.Close()
@@ -163,6 +165,7 @@ func (a *Agency) Run(ctx context.Context) error {
 	if _, d, err := a.self(); err == nil {
 		a.spreadTo, _ = d.Head()
 	}
+	a.peer.Host().OnPeer(func(string) { a.stir() })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.peer.Run(ctx) })
 	g.Go(func() error { return a.peer.Control(ctx, a.Commands()) })
@@ -190,24 +193,6 @@ func (a *Agency) Run(ctx context.Context) error {
 	err = g.Wait()
 	stop()
 	return errors.Join(err, a.peer.Stop())
-}
-
-// witness asks the witnesses again for what too few have cosigned: after they were away, and when a charter names others.
-func (a *Agency) witness(ctx context.Context) error {
-	t := time.NewTicker(gatherEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-			if _, d, err := a.self(); err == nil && d.Waiting() != nil {
-				if _, err := a.spread(ctx, d); err != nil && ctx.Err() == nil {
-					a.peer.Log.Warn("entries not passed on", "err", err)
-				}
-			}
-		}
-	}
 }
 
 // expire destroys what is past its deadline and drops what its home did not come back for.
@@ -417,38 +402,6 @@ func (a *Agency) enter(d *node.Docket, note []byte, id consent.RequestID, r requ
 	}
 	index, err = d.Append(note, a.key, a.peer.Now())
 	return index, false, err
-}
-
-// gatherFor is how long witnesses are waited for, and gatherEvery how often they are asked again.
-const (
-	gatherFor   = 20 * time.Second
-	gatherEvery = 20 * time.Second
-)
-
-// spread has the docket's newest checkpoint cosigned, and then passes on the entries that were not yet. cosigned is how many witnesses
-// have; where they are too few, the entries wait until some are back.
-func (a *Agency) spread(ctx context.Context, d *node.Docket) (cosigned int, err error) {
-	select {
-	case a.spreading <- struct{}{}:
-		defer func() { <-a.spreading }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	asking, cancel := context.WithTimeout(ctx, gatherFor)
-	defer cancel()
-	cosigned, missing := a.peer.Gather(asking, d)
-	if missing != nil {
-		a.peer.Log.Info("not every witness has cosigned", "err", missing)
-	}
-	if d.Waiting() != nil {
-		return cosigned, nil
-	}
-	for size := d.Size(); a.spreadTo < size; a.spreadTo++ {
-		if err := a.peer.PublishEntry(ctx, d, a.spreadTo); err != nil && ctx.Err() == nil && a.spreadTo == size-1 {
-			return cosigned, err
-		}
-	}
-	return cosigned, ctx.Err()
 }
 
 func (a *Agency) docketEntries(context.Context, struct{}) ([]DocketEntry, error) {
