@@ -9,6 +9,9 @@
 // requester takes the remote identity as the grant's signer and needs no further challenge. In the same way the home
 // knows that it talks to the key named in the reply address.
 //
+// Or the session goes over stewards (package forward), which see neither what is in it nor both ends. Noise then proves the same two
+// keys from end to end, and what the home sends is padded to a size of few.
+//
 // One stream of protocol /porchlight/deliver/1 carries everything; H is the home, R the requester:
 //
 //	H → R  grant
@@ -20,6 +23,7 @@
 //	  R → H  receipt    once every block is stored
 //	  H → R  key        once the receipt was verified
 //	  R → H  confirm    empty
+//	H → R  pad        any number of them, over stewards; R throws them away
 //	H closes its side.
 //
 // A frame is a kind (1 byte, numbered as listed in frame.go), a length (4 bytes, big endian, at most the kind's limit)
@@ -67,6 +71,7 @@ const (
 	MaxKey      = 4 << 10
 	MaxSize     = 1 << 40 // a sealed release
 	maxClass    = 512
+	minBucket   = 64 << 10
 	maxRoot     = 128
 	sendAhead   = 4 // blocks that a sender has read and not sent
 	unwritten   = 2 // blocks that a receiver has begun to read and not written: what it loses when it is killed
@@ -109,6 +114,13 @@ type SendConfig struct {
 	Log     *slog.Logger
 	Timing  Timing
 	Network host.Network
+	Over    *Path // nil dials straight
+}
+
+// Path is a way over stewards.
+type Path struct {
+	Host     *host.Host
+	Stewards []string // peer ids: the guard, to which the host is connected, and those after it
 }
 
 // Timing bounds how long a peer may take. Zero fields mean the defaults named.

@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/config"
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/core/transport"
@@ -27,12 +27,14 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
 // caller dials out with one identity and does nothing else: it is libp2p's transports without a host around them, so
 // there is no identify, no peer store and nobody who could dial an address on its own.
 type caller struct {
+	key       ed25519.PrivateKey
 	tcp, quic transport.Transport
 	sockets   *quicreuse.ConnManager
 }
@@ -53,7 +55,7 @@ func newCaller(key ed25519.PrivateKey, n host.Network) (*caller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deliver: QUIC: %w", err)
 	}
-	c := &caller{}
+	c := &caller{key: key}
 	if c.sockets, err = quicreuse.NewConnManager(reset, token, n.QUIC()...); err != nil {
 		return nil, fmt.Errorf("deliver: QUIC: %w", err)
 	}
@@ -104,18 +106,20 @@ func (c *caller) close() {
 // target is a parsed reply address.
 type target struct {
 	text string
-	addr ma.Multiaddr
-	id   peer.ID
+	addr ma.Multiaddr // what is dialled: the requester, or the steward it is reached over
+	id   peer.ID      // who is there
+	over bool         // a steward is
 	quic bool
 }
 
 // parseTarget takes literal addresses only: a name would have to be looked up, and tell somebody.
 func parseTarget(s string) (target, error) {
-	info, err := peer.AddrInfoFromString(s)
+	first, _, over := strings.Cut(s, "/p2p-circuit/")
+	info, err := peer.AddrInfoFromString(first)
 	if err != nil || len(info.Addrs) != 1 {
 		return target{}, fmt.Errorf("deliver: %q is not an address with a peer id", s)
 	}
-	t := target{text: s, addr: info.Addrs[0], id: info.ID}
+	t := target{text: s, addr: info.Addrs[0], id: info.ID, over: over}
 	var codes []int
 	for _, p := range t.addr.Protocols() {
 		codes = append(codes, p.Code)
@@ -129,7 +133,7 @@ func parseTarget(s string) (target, error) {
 			return t, nil
 		}
 	}
-	return target{}, fmt.Errorf("deliver: %q is not a literal IP address with TCP or QUIC", s)
+	return target{}, fmt.Errorf("deliver: %q is not a literal IP address with TCP or QUIC, nor one of a steward with /p2p-circuit", s)
 }
 
 // call opens a connection to one of the targets, the earlier the better, and a stream of the protocol on it.
@@ -142,7 +146,7 @@ func (c *caller) call(ctx context.Context, timing Timing, targets ...target) (tr
 			break
 		}
 		octx, cancel := context.WithTimeout(ctx, timing.Dial)
-		s, err := c.open(octx, conn)
+		s, err := c.open(octx, conn, t)
 		cancel()
 		if err == nil {
 			return conn, &link{stream: s, timing: timing}, nil
@@ -224,7 +228,7 @@ func (c *caller) dial(ctx context.Context, timing Timing, t target) (transport.C
 	return conn, nil
 }
 
-func (c *caller) open(ctx context.Context, conn transport.CapableConn) (network.MuxedStream, error) {
+func (c *caller) open(ctx context.Context, conn transport.CapableConn, t target) (stream, error) {
 	// The other side may ask who this is; nothing answers. Ends with the connection.
 	go func() {
 		for {
@@ -241,9 +245,16 @@ func (c *caller) open(ctx context.Context, conn transport.CapableConn) (network.
 	}
 	stop := context.AfterFunc(ctx, func() { s.Reset() })
 	defer stop()
-	if err := multistream.SelectProtoOrFail(Protocol, s); err != nil {
+	proto := Protocol
+	if t.over {
+		proto = forward.Protocol
+	}
+	if err := multistream.SelectProtoOrFail(proto, s); err != nil {
 		s.Reset()
 		return nil, cmp.Or(ctx.Err(), err)
+	}
+	if t.over {
+		return forward.Through(ctx, s, t.text, c.key)
 	}
 	return s, nil
 }

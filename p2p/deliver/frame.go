@@ -20,6 +20,7 @@ const (
 	kindKey        = 7
 	kindConfirm    = 8
 	kindError      = 9
+	kindPad        = 10
 )
 
 const headerLen = 5
@@ -27,7 +28,7 @@ const headerLen = 5
 // limits by kind, in bytes; a kind without one is refused.
 var frameLimit = [...]int{
 	kindGrant: MaxDocument, kindAcceptance: MaxDocument, kindManifest: 1 + maxRoot + MaxDocument, kindHave: 8,
-	kindBlock: MaxBlock, kindReceipt: MaxDocument, kindKey: MaxKey, kindConfirm: 0, kindError: maxClass,
+	kindBlock: MaxBlock, kindReceipt: MaxDocument, kindKey: MaxKey, kindConfirm: 0, kindError: maxClass, kindPad: MaxBlock,
 }
 
 // decodeHeader checks a frame's header and takes no memory for its body.
@@ -73,6 +74,7 @@ type link struct {
 	stream
 	timing Timing
 	halted atomic.Bool
+	wrote  int64 // bytes of frames; only who writes looks at it
 }
 
 var errHalted = errors.New("deliver: reading was stopped")
@@ -207,6 +209,7 @@ func (l *link) send(kind byte, b []byte) error {
 			return fmt.Errorf("deliver: write: %w", err)
 		}
 	}
+	l.wrote += headerLen + int64(len(b))
 	return nil
 }
 

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/bits"
 	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
 )
 
 // Send delivers the offer and returns nil once every key was confirmed. The addresses are tried in turn, TCP first, each
@@ -22,6 +25,12 @@ func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(cfg.Addrs) == 0 {
+		return errors.Join(ErrUnreachable, errors.New("deliver: no reply address given"))
+	}
+	if cfg.Over != nil {
+		return cfg.sendOver(ctx, offer, hooks)
 	}
 	var targets []target
 	for _, a := range cfg.Addrs {
@@ -45,23 +54,64 @@ func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 		return err
 	}
 	defer c.close()
-	if len(targets) == 0 {
-		return errors.Join(ErrUnreachable, errors.New("deliver: no reply address given"))
-	}
 	conn, l, err := c.call(ctx, cfg.Timing.filled(), targets...)
 	if err != nil {
 		return errors.Join(ErrUnreachable, err)
 	}
 	defer conn.Close()
+	return cfg.session(ctx, l, offer, hooks)
+}
+
+func (cfg SendConfig) session(ctx context.Context, l *link, offer Offer, hooks Hooks) error {
 	stop := context.AfterFunc(ctx, func() { l.Reset() })
 	defer stop()
 	s := &sender{link: l, hooks: hooks, log: cfg.Log}
-	err = s.run(offer)
+	err := s.run(offer)
+	if err == nil && cfg.Over != nil {
+		err = s.pad()
+	}
 	if ctx.Err() != nil {
 		return fmt.Errorf("deliver: %w", ctx.Err())
 	}
 	l.end(err)
 	return err
+}
+
+// sendOver tries the addresses one after the other, over the stewards.
+func (cfg SendConfig) sendOver(ctx context.Context, offer Offer, hooks Hooks) error {
+	var failed []error
+	for _, a := range cfg.Addrs {
+		c, err := forward.Dial(ctx, cfg.Over.Host, cfg.Over.Stewards, a, cfg.Key)
+		if err == nil {
+			return cfg.session(ctx, &link{stream: c, timing: cfg.Timing.filled()}, offer, hooks)
+		}
+		failed = append(failed, fmt.Errorf("deliver: %s: %w", a, err))
+		var hop *forward.HopError
+		if ctx.Err() != nil || !errors.As(err, &hop) || hop.Hop < len(cfg.Over.Stewards)-1 {
+			break // it is the path that leads nowhere
+		}
+	}
+	return errors.Join(append([]error{ErrUnreachable}, failed...)...)
+}
+
+// bucket is the size that n bytes are padded to: Padmé's (Nikitin et al., Reducing Metadata Leakage from Encrypted Files and Communication
+// with PURBs, 2019), which adds at most an eighth and of a size tells little more than its order of magnitude.
+func bucket(n int64) int64 {
+	n = max(n, minBucket)
+	e := bits.Len64(uint64(n)) - 1
+	rest := e - bits.Len(uint(e))
+	unit := int64(1) << rest
+	return (n + unit - 1) / unit * unit
+}
+
+// pad fills up what was sent, so that a steward that counts it learns less.
+func (s *sender) pad() error {
+	for left := bucket(s.wrote) - s.wrote; left > 0; left = bucket(s.wrote) - s.wrote {
+		if err := s.send(kindPad, make([]byte, max(0, min(left-headerLen, MaxBlock)))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type sender struct {

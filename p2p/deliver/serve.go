@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
@@ -33,7 +34,7 @@ type server struct {
 	mu      sync.Mutex
 	closed  bool
 	total   int
-	perPeer map[peer.ID][]*running // oldest first
+	perPeer map[string][]*running // by the key that was proved; oldest first
 	running sync.WaitGroup
 }
 
@@ -56,11 +57,15 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 	}
 	limits.Timing = limits.Timing.filled()
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[peer.ID][]*running{}}
+	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[string][]*running{}}
 	h.Libp2p().SetStreamHandler(Protocol, s.handle)
+	stop := forward.Accept(h, func(_ context.Context, from ed25519.PublicKey, scope network.StreamScope, c *forward.Conn) {
+		s.session(c, from, scope, c.Via())
+	})
 	return func() {
 		h.Libp2p().RemoveStreamHandler(Protocol)
 		cancel()
+		stop()
 		s.mu.Lock()
 		s.closed = true
 		s.mu.Unlock()
@@ -71,7 +76,7 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 // enter takes a session in, which end breaks off. A home that comes back has lost the connection it had, also
 // where this side has not noticed yet, as when the home's address changed: its oldest session gives way. Nobody
 // else can make it, since both proved the same key. leave is nil where there is no room.
-func (s *server) enter(p peer.ID, end func()) (leave func()) {
+func (s *server) enter(p string, end func()) (leave func()) {
 	if old := s.inTheWay(p); old != nil {
 		old.end()
 		select {
@@ -102,7 +107,7 @@ func (s *server) enter(p peer.ID, end func()) (leave func()) {
 }
 
 // inTheWay is the oldest session of a peer that has as many as it may; nil otherwise.
-func (s *server) inTheWay(p peer.ID) *running {
+func (s *server) inTheWay(p string) *running {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if own := s.perPeer[p]; len(own) >= s.limits.PerPeer {
@@ -113,16 +118,37 @@ func (s *server) inTheWay(p peer.ID) *running {
 
 // handle runs one session on libp2p's goroutine for the stream.
 func (s *server) handle(st network.Stream) {
-	p := st.Conn().RemotePeer()
-	l := &link{stream: st, timing: s.limits.Timing}
-	scope := st.Scope()
-	if err := scope.SetService(service); err != nil {
+	if err := st.Scope().SetService(service); err != nil {
 		st.Reset()
 		return
 	}
+	from, err := rawKey(st.Conn().RemotePublicKey())
+	if err != nil {
+		st.Reset()
+		s.h.Misbehaved(st.Conn().RemotePeer().String(), Protocol, err)
+		return
+	}
+	s.session(st, from, st.Scope(), st.Conn().RemotePeer())
+}
+
+func rawKey(k crypto.PubKey) (ed25519.PublicKey, error) {
+	if k == nil || k.Type() != crypto.Ed25519 {
+		return nil, refuse(ClassKeyType, "the remote identity is not an Ed25519 key")
+	}
+	raw, err := k.Raw()
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return nil, refuse(ClassKeyType, "the remote identity cannot be read")
+	}
+	return raw, nil
+}
+
+// session serves what another side, which proved a key, sends over a stream that came from a neighbour: the other side itself, or a steward.
+func (s *server) session(st stream, from ed25519.PublicKey, scope network.StreamScope, neighbour peer.ID) {
+	id := string(from)
+	l := &link{stream: st, timing: s.limits.Timing}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	leave := s.enter(p, cancel)
+	leave := s.enter(id, cancel)
 	if leave == nil {
 		l.timing.Idle = min(l.timing.Idle, 2*time.Second)
 		l.end(&Error{Class: ClassBusy})
@@ -130,19 +156,20 @@ func (s *server) handle(st network.Stream) {
 	}
 	defer leave()
 	// Above the connection manager's mark a delivery under way is not what gets trimmed.
-	s.h.Libp2p().ConnManager().Protect(p, service)
-	defer s.h.Libp2p().ConnManager().Unprotect(p, service)
+	tag := service + id
+	s.h.Libp2p().ConnManager().Protect(neighbour, tag)
+	defer s.h.Libp2p().ConnManager().Unprotect(neighbour, tag)
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
-	x := &session{link: l, r: s.r, reserve: func() error {
+	x := &session{link: l, r: s.r, from: from, reserve: func() error {
 		return scope.ReserveMemory(unwritten*MaxBlock, network.ReservationPriorityMedium)
 	}}
 	began := time.Now()
-	err := x.run(ctx, st.Conn().RemotePublicKey())
+	err := x.run(ctx)
 	stop()
 	if ctx.Err() == nil && misbehaviour(err) {
-		s.h.Misbehaved(p.String(), Protocol, err)
+		s.h.Misbehaved(neighbour.String(), Protocol, err)
 	} else if x.granted { // one that came and went without a grant, as Probe does, is nothing to report
-		s.h.Log().Info("delivery ended", "peer", p.String(), "releases", x.complete, "blocks", x.blocks, "bytes", x.bytes,
+		s.h.Log().Info("delivery ended", "peer", neighbour.String(), "releases", x.complete, "blocks", x.blocks, "bytes", x.bytes,
 			"took", time.Since(began), "error", err)
 	}
 	if ctx.Err() != nil {
@@ -179,15 +206,7 @@ type session struct {
 	bytes    int64
 }
 
-func (s *session) run(ctx context.Context, remote crypto.PubKey) error {
-	if remote == nil || remote.Type() != crypto.Ed25519 {
-		return refuse(ClassKeyType, "the remote identity is not an Ed25519 key")
-	}
-	raw, err := remote.Raw()
-	if err != nil || len(raw) != ed25519.PublicKeySize {
-		return refuse(ClassKeyType, "the remote identity cannot be read")
-	}
-	s.from = raw
+func (s *session) run(ctx context.Context) error {
 	grant, err := s.expect(kindGrant, s.timing.Grant)
 	if errors.Is(err, io.EOF) {
 		return nil // a probe
@@ -207,7 +226,7 @@ func (s *session) run(ctx context.Context, remote crypto.PubKey) error {
 		open[r] = true
 	}
 	for {
-		m, err := s.expect(kindManifest, s.timing.Answer)
+		m, err := s.manifest()
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
@@ -228,6 +247,25 @@ func (s *session) run(ctx context.Context, remote crypto.PubKey) error {
 			return fmt.Errorf("deliver: release %s: %w", root, err)
 		}
 		s.complete++
+	}
+}
+
+// manifest waits for the next release, over what only pads.
+func (s *session) manifest() ([]byte, error) {
+	for most := s.bytes/4 + 2*minBucket; ; {
+		kind, n, err := s.header(s.timing.Answer)
+		if err != nil || kind != kindPad {
+			if err != nil {
+				return nil, err
+			}
+			return s.rest(kindManifest, kind, n)
+		}
+		if most -= headerLen + int64(n); most < 0 {
+			return nil, refuse(ClassOversize, "more padding than a delivery of %d bytes needs", s.bytes)
+		}
+		if err := s.body(make([]byte, n)); err != nil {
+			return nil, err
+		}
 	}
 }
 

@@ -220,3 +220,45 @@ func (f *found) HandlePeerFound(info peer.AddrInfo) {
 	h.mergeCandidate(info, neighbour)
 	h.wake()
 }
+
+// ErrNotKnown is what ConnectKnown returns for a peer that nobody named to this host.
+var ErrNotKnown = errors.New("host: no address of this peer is known")
+
+// ConnectKnown connects to a peer that was given to this host as a steward or a cached peer, or to which it is connected and which
+// it dialled on purpose; never to one that only came to it.
+func (h *Host) ConnectKnown(ctx context.Context, id string) error {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return fmt.Errorf("host: peer id %q: %w", id, err)
+	}
+	h.mu.Lock()
+	var info peer.AddrInfo
+	c := h.book[p]
+	known := h.mesh[p] || c != nil && c.kind != neighbour
+	if c != nil {
+		info = peer.AddrInfo{ID: p, Addrs: slices.Clone(c.info.Addrs)}
+	}
+	h.mu.Unlock()
+	switch {
+	case !known:
+		return ErrNotKnown
+	case h.h.Network().Connectedness(p) == network.Connected:
+		return nil
+	}
+	if err := h.h.Connect(ctx, info); err != nil {
+		return fmt.Errorf("host: connect to %s: %w", id, err)
+	}
+	return nil
+}
+
+// Reach connects to a full address, without taking the peer for one of the mesh.
+func (h *Host) Reach(ctx context.Context, addr string) error {
+	info, err := peer.AddrInfoFromString(addr)
+	if err != nil {
+		return fmt.Errorf("host: address %q: %w", addr, err)
+	}
+	if err := h.h.Connect(ctx, *info); err != nil {
+		return fmt.Errorf("host: connect to %s: %w", addr, err)
+	}
+	return nil
+}

@@ -278,6 +278,9 @@ func IDOf(key ed25519.PrivateKey) (string, error) {
 // ID is the host's peer id.
 func (h *Host) ID() string { return h.h.ID().String() }
 
+// Key is the host's own, for the packages beside this one.
+func (h *Host) Key() ed25519.PrivateKey { return h.cfg.Key }
+
 // Role is the role the host was started in.
 func (h *Host) Role() Role { return h.cfg.Role }
 
