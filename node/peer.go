@@ -21,6 +21,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
 	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
@@ -66,6 +67,7 @@ type Peer struct {
 
 	witness     *witness // nil where this node is none
 	stopWitness func()
+	stopForward func() // nil where this node is no steward
 }
 
 // A Request is a request as the agency's docket has it, and what became of it there.
@@ -295,6 +297,9 @@ func (p *Peer) Start(ctx context.Context) error {
 	if err == nil {
 		err = p.startWitness()
 	}
+	if err == nil && p.State.Role() == Steward {
+		p.stopForward, err = forward.Serve(p.host, forward.Steward{Asks: p.asks, Post: p.post})
+	}
 	if err != nil {
 		return errors.Join(err, p.Stop())
 	}
@@ -306,6 +311,9 @@ func (p *Peer) Stop() error {
 	var errs []error
 	if p.stopWitness != nil {
 		p.stopWitness()
+	}
+	if p.stopForward != nil {
+		p.stopForward()
 	}
 	if p.syncer != nil {
 		errs = append(errs, p.syncer.Close())

@@ -30,7 +30,7 @@ func TestPromise01Consent(t *testing.T) {
 	ask := home.Approve{Request: id, Cameras: []string{"door"}, FacesVisible: true, AddressShown: true}
 	for want, spoil := range map[string]func(*home.Approve){
 		"faces":                 func(a *home.Approve) { a.FacesVisible = false },
-		"IP address":            func(a *home.Approve) { a.AddressShown = false },
+		"names 1 steward":       func(a *home.Approve) { a.AddressShown = false },
 		"no camera chosen":      func(a *home.Approve) { a.Cameras = nil },
 		"camera garden":         func(a *home.Approve) { a.Cameras = []string{"garden"} },
 		"not inside":            func(a *home.Approve) { a.From = recAt.Add(-time.Hour) },

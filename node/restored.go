@@ -78,8 +78,8 @@ func (d *Docket) maySign() error {
 	return nil
 }
 
-// stewardIDs are the peers that config.toml names.
-func (p *Peer) stewardIDs() (ids []string) {
+// Stewards are the peer ids of those that config.toml names.
+func (p *Peer) Stewards() (ids []string) {
 	for _, addr := range p.Config.Stewards {
 		ids = append(ids, addr[strings.LastIndexByte(addr, '/')+1:]) // …/p2p/ID
 	}
@@ -89,7 +89,7 @@ func (p *Peer) stewardIDs() (ids []string) {
 
 // told takes note of what a steward holds of restored dockets.
 func (p *Peer) told(remote []p2psync.Head) {
-	if len(remote) == 0 || !slices.Contains(p.stewardIDs(), remote[0].Peer) {
+	if len(remote) == 0 || !slices.Contains(p.Stewards(), remote[0].Peer) {
 		return
 	}
 	p.mu.Lock()
@@ -134,7 +134,7 @@ func (p *Peer) settle(d *Docket) {
 	if d.restored == nil || d.proof != nil || d.broken != nil {
 		return
 	}
-	all := p.stewardIDs()
+	all := p.Stewards()
 	n := len(d.answered(all))
 	if n == 0 || n < len(all) && (2*n <= len(all) || p.Now().Sub(d.restored.At) < restoredPatience) {
 		return
@@ -190,7 +190,7 @@ func (p *Peer) ResumeDocket(id consent.AgencyID, alone bool) (s DocketState, err
 			return s, err
 		}
 	}
-	all, ahead := p.stewardIDs(), []string{}
+	all, ahead := p.Stewards(), []string{}
 	for _, id := range all {
 		if d.heads[id].Size > d.log.Size() {
 			ahead = append(ahead, id)

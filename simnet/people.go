@@ -149,10 +149,15 @@ func (o *Owner) Sees(within time.Duration, id consent.RequestID) (c home.Card) {
 	return c
 }
 
-// Agrees approves the camera for the whole window of a request.
-func (o *Owner) Agrees(id consent.RequestID) {
+// Agrees approves the camera for the whole window of a request; the clip goes over stewards.
+func (o *Owner) Agrees(id consent.RequestID) { o.agrees(id, false) }
+
+// AgreesStraight approves it, and the clip goes straight to the police.
+func (o *Owner) AgreesStraight(id consent.RequestID) { o.agrees(id, true) }
+
+func (o *Owner) agrees(id consent.RequestID, straight bool) {
 	o.w.t.Helper()
-	o.do("home.approve", home.Approve{Request: string(id), Cameras: []string{"door"}, FacesVisible: true, AddressShown: true}, nil)
+	o.do("home.approve", home.Approve{Request: string(id), Cameras: []string{"door"}, FacesVisible: true, AddressShown: straight}, nil)
 	o.w.tell(o.Name, "agrees to %.12s", id)
 }
 

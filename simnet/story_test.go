@@ -120,7 +120,7 @@ func TestOneOwnerAgreesAnotherSaysNothing(t *testing.T) {
 }
 
 // minute makes a folder with a minute of footage from a time on.
-func minute(t *testing.T, from time.Time) string {
+func minute(t testing.TB, from time.Time) string {
 	folder := t.TempDir()
 	for i := range 3 {
 		start := from.Add(time.Duration(i) * 20 * time.Second).UTC()

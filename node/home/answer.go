@@ -34,6 +34,7 @@ type Answer struct {
 	Retention int               `json:"retention_days"`
 	Identity  string            `json:"identity"`
 	Name      string            `json:"name,omitempty"`
+	Direct    bool              `json:"direct"` // straight to the agency, which sees this home's address; else over stewards
 
 	State     string          `json:"state"`             // preparing, waiting, sending, delivered, withdrawn, expired, failed, stopped
 	Reason    Reason          `json:"reason,omitempty"`  // why it stands still
@@ -43,6 +44,9 @@ type Answer struct {
 	Attempts  int             `json:"attempts"` // that failed, one after the other
 	Grant     consent.GrantID `json:"grant,omitempty"`
 	Releases  []Release       `json:"releases"`
+	Guard     string          `json:"guard,omitempty"`      // the steward that its path begins with
+	Over      []string        `json:"over,omitempty"`       // the second stewards that it tried; the last one is in use
+	PathFails int             `json:"path_fails,omitempty"` // attempts over that one that brought nothing, in a row
 
 	unsure bool // the last write of its record failed, so that the disk may have this or the one before
 }
@@ -252,8 +256,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 			"look at it with `porchlight home preview`, then approve with --faces-visible, or decline")
 	}
 	if !a.AddressShown {
-		return AnswerStatus{}, node.WithHint(errors.New("the requester will see this home's IP address: the clip goes to it directly"),
-			"approve with --address-shown if that is all right")
+		if err := h.hidden(); err != nil {
+			return AnswerStatus{}, err
+		}
 	}
 	if a.RetentionDays < 0 || a.RetentionDays > r.Body.Terms.RetentionDays {
 		return AnswerStatus{}, fmt.Errorf("retention of %d days: the request offers at most %d", a.RetentionDays, r.Body.Terms.RetentionDays)
@@ -265,7 +270,7 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	if err != nil {
 		return AnswerStatus{}, err
 	}
-	ans := &Answer{ID: randomID(), Request: r.ID, Agency: r.Agency, Created: h.peer.Now().UTC(), Retention: a.RetentionDays, Identity: a.Identity, Name: a.Name, State: "preparing"}
+	ans := &Answer{ID: randomID(), Request: r.ID, Agency: r.Agency, Created: h.peer.Now().UTC(), Retention: a.RetentionDays, Identity: a.Identity, Name: a.Name, Direct: a.AddressShown, State: "preparing"}
 	for _, c := range a.Cameras {
 		if !slices.ContainsFunc(item.Cameras, func(m Matched) bool { return string(m.Camera) == c }) {
 			return AnswerStatus{}, node.WithHint(fmt.Errorf("camera %s has nothing for this request", c), "`porchlight home show "+short(r.ID)+"` lists those that do")
@@ -472,7 +477,7 @@ func (a *Answer) terms(r request.Request, made time.Time) grant.Terms {
 }
 
 func (a *Answer) status() AnswerStatus {
-	s := AnswerStatus{ID: a.ID, Request: string(a.Request), Created: a.Created, State: a.State, Reason: a.Reason, Since: a.Since, Problem: a.Problem, NotBefore: a.NotBefore,
+	s := AnswerStatus{ID: a.ID, Direct: a.Direct, Paths: len(a.Over), Request: string(a.Request), Created: a.Created, State: a.State, Reason: a.Reason, Since: a.Since, Problem: a.Problem, NotBefore: a.NotBefore,
 		Attempts: a.Attempts, Grant: string(a.Grant), Releases: []ReleaseStatus{}}
 	for _, r := range a.Releases {
 		s.Releases = append(s.Releases, ReleaseStatus{Camera: r.Camera, From: r.From, Until: r.Until, Root: r.Root, SealedBytes: r.Sealed,

@@ -10,7 +10,7 @@ type Approve struct {
 	From          time.Time `json:"from,omitzero"`  // zero: the smallest span that covers the request
 	Until         time.Time `json:"until,omitzero"` // likewise
 	FacesVisible  bool      `json:"faces_visible"`  // the owner knows that nothing but audio is removed
-	AddressShown  bool      `json:"address_shown"`  // the owner knows that the requester will see this home's IP address
+	AddressShown  bool      `json:"address_shown"`  // straight to the requester, which sees this home's IP address; else over two stewards
 	RetentionDays int       `json:"retention_days"` // 0: as the request offers; never longer
 	Identity      string    `json:"identity"`       // "anonymous" (default), "pseudonym" or "named"
 	Name          string    `json:"name,omitempty"` // with "named"
@@ -29,6 +29,14 @@ type AnswerStatus struct {
 	Attempts  int             `json:"attempts"`
 	Grant     string          `json:"grant,omitempty"`
 	Releases  []ReleaseStatus `json:"releases"`
+	Direct    bool            `json:"direct"` // straight to the requester, which sees this home's IP address
+	Paths     int             `json:"paths"`  // over stewards that were tried
+}
+
+// Retry is the arguments of "home.retry": how answers go on that wait for their owner.
+type Retry struct {
+	Request      string `json:"request"`
+	AddressShown bool   `json:"address_shown"` // straight, also those that do not wait
 }
 
 // ReleaseStatus is one release of an answer.

@@ -7,6 +7,7 @@
 //	index.sqlite         a cache over the recordings; deleting it loses nothing
 //	keys/author.key      lasting authorship key; only salted commitments to it are sent
 //	inbox/ID.json        a request that asks for footage this home has, and whether it was declined
+//	guards.json          the stewards that answers begin with, each kept for months
 //	drafts/ID/           clips that approving it would send, made ahead where the owner's rules say so
 //	answers/ID/          one answer: the decision, the grant and its key, sealed releases; its
 //	                     answer.json is the one record of the owner's yes and of its withdrawal
@@ -17,7 +18,7 @@
 // A request that matches, one that does not, a decision against it and no decision at all cause
 // the same traffic: none. Nor do the owner's switches: what is ignored, held, told or prepared is so
 // on this disk alone. Only an approved answer makes this node contact anyone, by a short-lived
-// identity, after a random delay.
+// identity, after a random delay: over two stewards (see path.go), or straight where its owner said so.
 package home
 
 import (
@@ -178,6 +179,7 @@ func (h *Home) Commands() node.Commands {
 	c["home.approve"] = node.Do(h.approve)
 	c["home.decline"] = node.Do(h.decline)
 	c["home.withdraw"] = node.Do(h.withdraw)
+	c["home.retry"] = node.Do(h.retry)
 	c["home.ledger"] = node.Do(h.readLedger)
 	c["home.rules"] = node.Do(h.showRules)
 	c["home.rules.test"] = node.Do(h.testRules)

@@ -21,6 +21,8 @@ const (
 	DiskFull         Reason = "disk-full"
 	Unreachable      Reason = "requester-unreachable"
 	ConnectionLost   Reason = "connection-lost"
+	NoPath           Reason = "no-path"
+	PathsUsed        Reason = "paths-used" // it waits for its owner
 	RequesterBusy    Reason = "requester-busy"
 	RequesterFull    Reason = "requester-full"
 	RequesterLimit   Reason = "requester-limit"
@@ -41,7 +43,7 @@ const (
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, RequesterBusy, RequesterFull, RequesterLimit,
+	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, NoPath, PathsUsed, RequesterBusy, RequesterFull, RequesterLimit,
 		RequesterTrouble, RequesterRefuses, Trouble, RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged, Restored}
 }
 
@@ -69,6 +71,10 @@ func (r Reason) Words() string {
 		return "the requester cannot be reached"
 	case ConnectionLost:
 		return "the connection to the requester broke"
+	case NoPath:
+		return "the stewards that hide this home's address do not carry it on"
+	case PathsUsed:
+		return "it was cut on every path over stewards that it may take"
 	case RequesterBusy:
 		return "the requester takes in as many others as it can"
 	case RequesterFull:
@@ -110,6 +116,10 @@ func (r Reason) WayOut() string {
 		return "nothing to do: it is tried until the request expires; where the agency moved for good it has to ask anew"
 	case ConnectionLost, RequesterBusy:
 		return "nothing to do: it goes on where it stopped"
+	case NoPath:
+		return "nothing to do: it is tried again; `porchlight home status` says which stewards are connected"
+	case PathsUsed:
+		return "somebody may want to see over whom it goes next: `porchlight home retry` tries stewards anew, with --address-shown it goes straight, and `porchlight home withdraw` stops it"
 	case RequesterFull, RequesterTrouble:
 		return "nothing to do here: it goes on where it stopped once the requester has mended it; the request names a contact"
 	case RequesterLimit:
@@ -167,6 +177,8 @@ func reasonOf(err error) Reason {
 		return RecordingGone
 	case errors.Is(err, clip.ErrChanged):
 		return RecordingChanged
+	case errors.Is(err, deliver.ErrPath):
+		return NoPath
 	case errors.Is(err, deliver.ErrUnreachable):
 		return Unreachable
 	case !errors.As(err, &refused):

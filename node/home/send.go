@@ -68,14 +68,22 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 			return []byte(strings.TrimSpace(string(b)))
 		}})
 	}
+	over, err := h.path(a.ID)
+	if err != nil {
+		return err
+	}
 	if err := h.step(a.ID, "waiting", "sending", nil); err != nil {
 		return err
 	}
-	if err := h.ledger.Note("node", "delivery started", string(a.Grant), "to "+r.Name); err != nil {
+	way := ", straight"
+	if over != nil {
+		way = ", over stewards " + strings.Join(over.Stewards, " and ")
+	}
+	if err := h.ledger.Note("node", "delivery started", string(a.Grant), "to "+r.Name+way); err != nil {
 		return err
 	}
 	s := &session{Home: h, answer: a.ID, grantID: a.Grant, grant: g, request: r, sent: make([]int64, len(g.Releases))}
-	err = deliver.Send(ctx, deliver.SendConfig{Key: key.Private(), Addrs: r.Body.Reply, Log: h.peer.Log, Network: h.peer.Network()}, offer,
+	err = deliver.Send(ctx, deliver.SendConfig{Key: key.Private(), Addrs: r.Body.Reply, Log: h.peer.Log, Network: h.peer.Network(), Over: over}, offer,
 		deliver.Hooks{Accepted: s.accepted, Received: s.received, Progress: s.progress})
 	if err != nil {
 		for i, rel := range h.snapshot(a.ID).Releases {

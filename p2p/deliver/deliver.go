@@ -204,6 +204,9 @@ const (
 // ErrUnreachable is what Send returns, with the reasons, when no reply address answered.
 var ErrUnreachable = errors.New("deliver: no reply address answers")
 
+// ErrPath is what Send returns, with the reasons, when the stewards did not carry the session as far as the requester's.
+var ErrPath = errors.New("deliver: the stewards do not carry the session on")
+
 // Error is a refusal that crosses the wire.
 type Error struct {
 	Class  string // at most 512 bytes

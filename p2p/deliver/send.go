@@ -87,8 +87,8 @@ func (cfg SendConfig) sendOver(ctx context.Context, offer Offer, hooks Hooks) er
 		}
 		failed = append(failed, fmt.Errorf("deliver: %s: %w", a, err))
 		var hop *forward.HopError
-		if ctx.Err() != nil || !errors.As(err, &hop) || hop.Hop < len(cfg.Over.Stewards)-1 {
-			break // it is the path that leads nowhere
+		if ctx.Err() != nil || !errors.As(err, &hop) || hop.Hop < len(cfg.Over.Stewards)-1 || hop.Status != forward.StatusUnreachable {
+			return errors.Join(append([]error{ErrPath}, failed...)...)
 		}
 	}
 	return errors.Join(append([]error{ErrUnreachable}, failed...)...)

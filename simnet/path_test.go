@@ -1,0 +1,161 @@
+package simnet
+
+import (
+	"bytes"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/node/home"
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
+)
+
+// talks notes who sends packets to whom from now on.
+func (w *World) talks() (pairs func() map[string]int64, stop func()) {
+	var mu sync.Mutex
+	sent := map[string]int64{}
+	stop = w.Tap(func(p wire.Packet) {
+		to := "nobody"
+		if p.To != nil {
+			to = p.To.Name
+		}
+		mu.Lock()
+		sent[p.From.Name+" to "+to] += int64(len(p.Payload))
+		mu.Unlock()
+	})
+	return func() map[string]int64 {
+		mu.Lock()
+		defer mu.Unlock()
+		out := map[string]int64{}
+		for k, v := range sent {
+			out[k] = v
+		}
+		return out
+	}, stop
+}
+
+// films gives an owner a camera with the minute that the next request asks about.
+func (w *World) films(o *Owner) {
+	w.t.Helper()
+	o.Films(minute(w.t, w.Now().Add(-time.Hour-12*time.Minute).Truncate(time.Minute)), Corner, true)
+}
+
+// answer is the one answer of an owner to a request.
+func (o *Owner) answer(id consent.RequestID) home.AnswerStatus {
+	o.w.t.Helper()
+	var c home.Card
+	o.do("home.show", home.RequestArg{Request: string(id)}, &c)
+	if len(c.Answers) != 1 {
+		o.w.fail("%s has %d answers", o.Name, len(c.Answers))
+	}
+	return c.Answers[0]
+}
+
+// A clip goes over two stewards. Nothing of it can be read on the way, the home and the police exchange no packet, the steward that the home
+// talks to sends the police nothing of that size, and the one that does gets nothing of it from the home.
+func TestPromise08NoForwarderSeesContentOrBothEnds(t *testing.T) {
+	story(t, Config{Homes: 2, Stewards: 4, NATShare: 1, Conditions: street(11)}, func(w *World) {
+		secrets := [][]byte{[]byte("EP-2026-"), []byte("door"), []byte("moov"), []byte("AGE-SECRET-KEY"), []byte("porchlight/grant")}
+		w.Tap(func(p wire.Packet) {
+			for _, s := range secrets {
+				if bytes.Contains(p.Payload, s) {
+					t.Errorf("%q can be read on the way from %s to %s", s, p.From.Name, p.To.Name)
+				}
+			}
+		})
+		ada := w.Homes[0]
+		w.films(ada)
+		id, _ := w.Police.Asks()
+		ada.Sees(time.Minute, id)
+		w.Settle(time.Minute)
+		pairs, stop := w.talks()
+		ada.Agrees(id)
+		held := w.Police.Vault(time.Minute, 1, "open")
+		w.Settle(5 * time.Second)
+		stop()
+		size := held[0].SealedBytes
+		var guards, seconds []string
+		for pair, bytes := range pairs() {
+			from, to, _ := strings.Cut(pair, " to ")
+			switch {
+			case from == ada.Name && to == w.Police.Name, to == ada.Name && from == w.Police.Name:
+				t.Errorf("%d bytes went from %s", bytes, pair)
+			case from == ada.Name && bytes > size:
+				guards = append(guards, to)
+			case to == w.Police.Name && bytes > size:
+				seconds = append(seconds, from)
+			}
+		}
+		if len(guards) != 1 || len(seconds) != 1 || guards[0] == seconds[0] {
+			t.Errorf("the clip left over %v and came over %v", guards, seconds)
+		}
+		for _, p := range w.Police.peer.Host().Peers() {
+			if p.ID == ada.id || strings.Contains(p.Addr, ada.Link.IP().String()) {
+				t.Errorf("the police are connected to %s", p.Addr)
+			}
+		}
+	})
+}
+
+// A home whose second steward cuts every delivery tries two more and then asks its owner, and never changes its guard. Going on is the
+// owner's word.
+func TestAHomeGivesAwayThreePathsAndNoMore(t *testing.T) {
+	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(12)}, func(w *World) {
+		ada := w.Homes[0]
+		w.films(ada)
+		id, _ := w.Police.Asks()
+		ada.Sees(time.Minute, id)
+		// The police's own line is cut for the stewards, each of whom says that nobody is there: that is no path's fault.
+		w.Police.Link.Off()
+		w.Settle(2 * time.Minute)
+		ada.Agrees(id)
+		w.Until(2*time.Hour, "the home to find nobody", func() bool { return ada.answer(id).Reason == home.Unreachable && ada.answer(id).Paths == 3 })
+		w.Settle(40 * time.Minute)
+		if a := ada.answer(id); a.Paths > 3 || a.Reason != home.Unreachable {
+			w.fail("later: %+v", a)
+		}
+		w.Police.Link.On()
+		w.Police.Vault(time.Hour, 1, "open")
+	})
+}
+
+// Police who break every delivery off learn of three paths, and then of none.
+func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
+	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(13)}, func(w *World) {
+		ada := w.Homes[0]
+		w.films(ada)
+		id, _ := w.Police.Asks()
+		ada.Sees(time.Minute, id)
+		var mu sync.Mutex
+		seen, tries := map[string]bool{}, 0
+		w.Police.peer.Host().Libp2p().SetStreamHandler(forward.EndProtocol, func(st network.Stream) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[st.Conn().RemotePeer().String()] = true
+			tries++
+			st.Reset()
+		})
+		ada.Agrees(id)
+		w.Until(6*time.Hour, "the home to ask its owner", func() bool { return ada.answer(id).Reason == home.PathsUsed })
+		w.Settle(2 * time.Hour)
+		mu.Lock()
+		over := len(seen)
+		t.Logf("%d deliveries were cut, which came over %d stewards", tries, over)
+		mu.Unlock()
+		if over > 3 {
+			t.Errorf("%d stewards were seen before the owner was asked", over)
+		}
+		if now := ada.answer(id); now.Reason != home.PathsUsed || now.Paths != 3 {
+			w.fail("two hours later the answer is %+v", now)
+		}
+		w.Police.Stop()
+		w.Police.Start()
+		ada.do("home.retry", home.Retry{Request: string(id)}, nil)
+		w.Police.Vault(10*time.Minute, 1, "open")
+	})
+}
