@@ -117,7 +117,7 @@ func TestTheThreeRoomsDoNotKnowEachOther(t *testing.T) {
 				continue
 			}
 			to := room(p)
-			if slices.Contains(walls, in) && to != in {
+			if slices.Contains(walls, in) && to != in && !(f.test && to == "simnet") {
 				t.Errorf("%s imports %s: %s is a room of its own; hand the value in from node", f.name, p, in)
 			}
 			if in == "node" && to == "cmd" {

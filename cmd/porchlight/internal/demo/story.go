@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -96,7 +97,41 @@ func (s *story) found(ctx context.Context) error {
 	if err := s.tune("steward"); err != nil {
 		return err
 	}
-	return s.run("steward", "steward")
+	if err := s.run("steward", "steward"); err != nil {
+		return err
+	}
+	return s.second(ctx)
+}
+
+// second runs another steward, which somebody else runs in earnest: answers go over two.
+func (s *story) second(ctx context.Context) error {
+	link, err := s.invitation(ctx, "steward")
+	if err != nil {
+		return err
+	}
+	if err := s.do(ctx, nil, "join", link, "--dir", "steward2", "--role", "steward", "--yes"); err != nil {
+		return err
+	}
+	if err := errors.Join(s.setListen("steward2"), s.tune("steward2")); err != nil {
+		return err
+	}
+	return s.run("steward", "steward2")
+}
+
+// invitation is a link with the addresses of running stewards.
+func (s *story) invitation(ctx context.Context, stewards ...string) (string, error) {
+	args := []string{"charter", "invite", "--dir", "charter"}
+	for _, n := range stewards {
+		args = append(args, "--node", n)
+	}
+	var r struct {
+		Link string `json:"link"`
+	}
+	err := s.until(ctx, "the stewards", func() (bool, error) {
+		err := s.do(ctx, &r, args...)
+		return err == nil, err
+	})
+	return r.Link, err
 }
 
 // witnesses lets the charter name the steward and the observer, who both have to cosign before anybody is shown a request.
@@ -132,19 +167,11 @@ func (s *story) tune(name string) error {
 
 // settle lets everybody join and start, and the owners offer their cameras.
 func (s *story) settle(ctx context.Context) error {
-	var link string
-	err := s.until(ctx, "the steward", func() (bool, error) {
-		var r struct {
-			Link string `json:"link"`
-		}
-		err := s.do(ctx, &r, "charter", "invite", "--dir", "charter", "--node", "steward")
-		link = r.Link
-		return err == nil, err
-	})
+	link, err := s.invitation(ctx, "steward", "steward2")
 	if err != nil {
 		return err
 	}
-	s.say(Step{Step: "invite", Text: "A steward runs; Ana sends the neighbours an invitation link. Each node fetches the charter, checks it, and shows it before joining.",
+	s.say(Step{Step: "invite", Text: "Two stewards run; Ana sends the neighbours an invitation link. Each node fetches the charter, checks it, and shows it before joining.",
 		Command: line("join", link[:min(len(link), 60)]+"…", "--dir", "ana")})
 	join := func(name, role string) error {
 		if err := s.do(ctx, nil, "join", link, "--dir", name, "--role", role, "--yes"); err != nil {
@@ -361,11 +388,11 @@ func (s *story) agree(ctx context.Context, n neighbour, id string) error {
 	}
 	s.say(Step{Step: "preview", Text: fmt.Sprintf("Ana reads who asks, why and for how long, and looks at exactly what would leave: %.0f s from her front door, %d kB, no sound.", p.Until.Sub(p.From).Seconds(), p.Bytes/1000),
 		Command: line("home", "preview", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--out", filepath.Base(out)), Data: p})
-	if err := s.do(ctx, nil, "home", "approve", id, "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible", "--address-shown", "--yes"); err != nil {
+	if err := s.do(ctx, nil, "home", "approve", id, "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible", "--yes"); err != nil {
 		return err
 	}
-	s.say(Step{Step: "agrees", Text: "She agrees, for this request, this camera and this span only. Her node says plainly: faces are not hidden in this version, and the agency will see her IP address.",
-		Command: line("home", "approve", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible", "--address-shown")})
+	s.say(Step{Step: "agrees", Text: "She agrees, for this request, this camera and this span only. Her node says plainly that faces are not hidden in this version. The clip goes over both stewards: one knows her home, the other the agency, and neither can open it.",
+		Command: line("home", "approve", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible")})
 	return nil
 }
 

@@ -86,16 +86,18 @@ func newApproveCommand(a *app) *cobra.Command {
 leave, to whom and on what terms, and asks. You can give a shorter span and shorter retention than was
 asked, never a longer one.
 
-Two things are true of every answer of this version, and you confirm both: faces and everything else in
-the picture are NOT hidden (only audio is removed), and the requester's node sees this home's internet
-address while it receives. The flags --faces-visible and --address-shown say the same for scripts, which
-need them together with --yes.
+In this version faces and everything else in the picture are NOT hidden (only audio is removed), and you
+confirm that. The flag --faces-visible says the same for scripts, which need it together with --yes.
+
+An answer goes over two of the stewards that config.toml names: the first knows your home and not the agency,
+the second the agency and not your home, and neither can look inside. With --address-shown it goes straight
+to the agency, which is faster, and sees this home's internet address.
 
 An answer leaves after a random delay. Until then porchlight home withdraw stops it. What has arrived
 cannot be called back.`,
 		Example: `  porchlight home approve 3f9a0c17b2e4 --camera front-door
   porchlight home approve 3f9a0c17b2e4 --camera front-door --from '2026-11-22 19:04' --until '2026-11-22 19:10' --retention-days 30
-  porchlight home approve 3f9a0c17b2e4 --camera front-door --faces-visible --address-shown --yes`,
+  porchlight home approve 3f9a0c17b2e4 --camera front-door --faces-visible --yes`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
 			ap.Request = args[0]
@@ -109,7 +111,7 @@ cannot be called back.`,
 	f.StringArrayVar(&ap.Cameras, "camera", nil, "`name` of a camera; may be repeated")
 	s.flags(cmd)
 	f.BoolVar(&ap.FacesVisible, "faces-visible", false, "I know that faces are not hidden")
-	f.BoolVar(&ap.AddressShown, "address-shown", false, "I know that the requester will see this home's internet address")
+	f.BoolVar(&ap.AddressShown, "address-shown", false, "send it straight: I know that the requester will see this home's internet address")
 	f.IntVar(&ap.RetentionDays, "retention-days", 0, "`days` the requester may keep it (default: as the request says)")
 	f.StringVar(&ap.Identity, "identity", "anonymous", "how you appear: anonymous, pseudonym or named")
 	f.StringVar(&ap.Name, "name", "", "your `name`, with --identity named")
@@ -121,8 +123,8 @@ cannot be called back.`,
 // approve shows what would leave before it asks, and asks before it tells the node. The decision
 // itself is the node's to store and to check.
 func (a *app) approve(ctx context.Context, ap home.Approve, yes bool) error {
-	if yes && !(ap.FacesVisible && ap.AddressShown) {
-		return cli.Usage("give --faces-visible and --address-shown too, or leave --yes out and be asked", "--yes alone does not say what you know")
+	if yes && !ap.FacesVisible {
+		return cli.Usage("give --faces-visible too, or leave --yes out and be asked", "--yes alone does not say what you know")
 	}
 	var c home.Card
 	if err := a.atHome(ctx, "home.show", home.RequestArg{Request: ap.Request}, &c); err != nil {
@@ -132,7 +134,7 @@ func (a *app) approve(ctx context.Context, ap home.Approve, yes bool) error {
 	if err := a.Confirm(yes, "Send this?"); err != nil {
 		return err
 	}
-	ap.Request, ap.FacesVisible, ap.AddressShown = string(c.Request), true, true
+	ap.Request, ap.FacesVisible = string(c.Request), true
 	var s home.AnswerStatus
 	if err := a.atHome(ctx, "home.approve", ap, &s); err != nil {
 		return err
@@ -175,6 +177,10 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 	case ap.Identity != "":
 		identity = ap.Identity
 	}
+	way := "over two stewards, neither of whom sees both ends; the agency does not see this home's internet address"
+	if ap.AddressShown {
+		way = "straight: they will see this home's internet (IP) address while they receive it"
+	}
 	// Standard error takes it, as it takes the question that follows; nothing is lost if it fails.
 	_ = ui.Table(a.Err, []string{"  CAMERA", "SPAN", ""}, rows)
 	a.Say("")
@@ -182,7 +188,7 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 		"  kept", cli.TermsText(retention, min(c.Unused, retention), c.Recipients, c.Resharing), "  you appear", identity,
 		"  removed", "audio",
 		"  NOT hidden", "faces, plates, house numbers and everything else in the picture",
-		"  they will see", "this home's internet (IP) address while they receive it",
+		"  goes", way,
 		"  cannot be undone", "once it has arrived it cannot be called back")
 	a.Say("")
 }
@@ -214,4 +220,28 @@ the requester cannot open it. What has arrived with its key cannot be called bac
 			})
 		}),
 	}
+}
+
+func newRetryCommand(a *app) *cobra.Command {
+	args := home.Retry{}
+	cmd := &cobra.Command{
+		Use:   "retry ID",
+		Short: "Let an answer go on that was cut on every path it may take",
+		Long: `An answer takes three paths over stewards at most. When the last one is cut too it waits for you: whoever
+cuts them may want to see over whom it goes next. This lets it take stewards anew; with --address-shown it goes
+straight to the agency instead, which then sees this home's internet address.`,
+		Example: `  porchlight home retry 3f9a0c17b2e4
+  porchlight home retry 3f9a0c17b2e4 --address-shown`,
+		Args: cobra.ExactArgs(1),
+		RunE: a.Do(func(ctx context.Context, ids []string) error {
+			args.Request = ids[0]
+			var list []home.AnswerStatus
+			if err := a.atHome(ctx, "home.retry", args, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error { return a.writeAnswers(w, list) })
+		}),
+	}
+	cmd.Flags().BoolVar(&args.AddressShown, "address-shown", false, "send it straight: I know that the requester will see this home's internet address")
+	return cmd
 }

@@ -49,7 +49,7 @@ and sends what you approved.`),
 		cli.NewStatusOf(a.App, node.Home),
 		newCamerasCommand(a),
 		newInboxCommand(a), newShowCommand(a), newPreviewCommand(a), newApproveCommand(a),
-		newDeclineCommand(a), newWithdrawCommand(a), newLedgerCommand(a), newRulesCommand(a),
+		newDeclineCommand(a), newWithdrawCommand(a), newRetryCommand(a), newLedgerCommand(a), newRulesCommand(a),
 	)
 	return cmd
 }

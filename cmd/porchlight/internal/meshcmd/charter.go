@@ -284,15 +284,15 @@ type invitation struct {
 }
 
 func newCharterInviteCommand(a *app) *cobra.Command {
-	var peers []string
-	var nodeDir string
+	var peers, nodeDirs []string
 	cmd := &cobra.Command{
 		Use:   "invite",
 		Short: "Print an invitation to the mesh",
 		Long: `Prints a link with the mesh's id, the hash of the newest version of the charter, and the addresses of
 stewards to connect to first. Who has the link can join; there is no secret in it. It names no home.
 
-The addresses come from --peer, or from a steward that runs on this machine (--node).`,
+The addresses come from --peer, or from stewards that run on this machine (--node). Name two or more that
+different people run: a home's answers go over two, so that neither sees who answers whom.`,
 		Example: `  porchlight charter invite --node ~/.porchlight/steward
   porchlight charter invite --peer /ip4/203.0.113.5/tcp/4001/p2p/12D3KooW…`,
 		Args: cobra.NoArgs,
@@ -308,8 +308,8 @@ The addresses come from --peer, or from a steward that runs on this machine (--n
 			if err := cli.CheckAddrs("peer", peers); err != nil {
 				return err
 			}
-			if nodeDir != "" {
-				more, err := a.stewardAddrs(ctx, nodeDir)
+			for _, dir := range nodeDirs {
+				more, err := a.stewardAddrs(ctx, dir)
 				if err != nil {
 					return err
 				}
@@ -326,7 +326,7 @@ The addresses come from --peer, or from a steward that runs on this machine (--n
 		})),
 	}
 	cmd.Flags().StringArrayVar(&peers, "peer", nil, "`address` of a steward, ending in /p2p/ID; may be repeated")
-	cmd.Flags().StringVar(&nodeDir, "node", "", "`folder` of a steward that runs on this machine")
+	cmd.Flags().StringArrayVar(&nodeDirs, "node", nil, "`folder` of a steward that runs on this machine; may be repeated")
 	return cmd
 }
 
