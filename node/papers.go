@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
@@ -190,15 +191,13 @@ type Objected struct {
 	Request consent.RequestID `json:"request"`
 	By      string            `json:"by"` // the author's name in the charter
 	Running bool              `json:"running"`
-	Peers   int               `json:"peers"` // connected peers it went to
+	Peers   int               `json:"peers"`           // connected peers it went to
+	Leaves  time.Time         `json:"leaves,omitzero"` // from a home: when it goes to a steward, which publishes it
 }
 
-// publishObjection keeps an objection and spreads it, now or once this node runs. One that is here already is spread again.
+// publishObjection keeps an objection and spreads it, now or once this node runs. One that is here already is spread again. A home has a
+// command of its own, since who listens would learn that its household objected.
 func (p *Peer) publishObjection(ctx context.Context, a ObjectionNote) (Objected, error) {
-	if p.State.Role() == Home {
-		return Objected{}, WithHint(errors.New("a home publishes nothing itself: who listens would learn that its household objected"),
-			"hand the signed objection to a steward or an observer, who runs `porchlight observe object --note FILE`")
-	}
 	msg := []byte(a.Note)
 	o, err := request.OpenObjection(msg)
 	if err != nil {

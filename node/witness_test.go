@@ -118,7 +118,7 @@ func TestAnotherQuorumIsGathered(t *testing.T) {
 }
 
 // A signer of the charter and a witness object to a request; each is heard once, everybody is shown both, and a stranger's word
-// goes nowhere. A home publishes none itself.
+// goes nowhere. A home publishes none itself, and here there is no path.
 func TestObjections(t *testing.T) {
 	n := newNeighbourhood(t)
 	ana, watch := n.home("ana", near, 0), n.start("watch", node.Observe)
@@ -133,7 +133,7 @@ func TestObjections(t *testing.T) {
 		return node.ObjectionNote{Note: string(note)}
 	}
 	mine := object(n.signer, "It asks about a lawful gathering.")
-	ana.fails("object", mine, "a home publishes nothing itself")
+	ana.fails("object", mine, "names 1 steward")
 	watch.fails("object", object(n.officer, "I know better than they do."), "neither a signer nor a witness")
 	var done node.Objected
 	watch.do("object", mine, &done)

@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"bytes"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/home"
 	"github.com/porchlight-mesh/porchlight/p2p/forward"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
@@ -157,5 +160,49 @@ func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 		w.Police.Start()
 		ada.do("home.retry", home.Retry{Request: string(id)}, nil)
 		w.Police.Vault(10*time.Minute, 1, "open")
+	})
+}
+
+// An objection leaves a home as a clip does: a steward publishes it that does not know where it comes from, and the home itself has it
+// only when it comes back.
+func TestAnObjectionLeavesAHomeOverStewards(t *testing.T) {
+	story(t, Config{Homes: 3, Stewards: 4, Conditions: street(14)}, func(w *World) {
+		ada := w.Homes[0]
+		id, _ := w.Police.Asks()
+		w.shows(10*time.Second, w.everybody(), id)
+		note, err := consent.Sign(request.Objection{Agency: w.Police.agency.ID(), Request: id, Reason: "It asks about a lawful gathering.",
+			Created: consent.At(w.Now()), By: w.signer.Verifier()}, w.signer)
+		w.must(err)
+		var first string // who has it first
+		objected := func(n *Node) bool {
+			r, err := n.peer.Request(string(id))
+			w.must(err)
+			return len(n.peer.Objections(r)) == 1
+		}
+		var done node.Objected
+		ada.do("object", node.ObjectionNote{Note: string(note)}, &done)
+		if done.By != "Ana" || done.Leaves.IsZero() {
+			w.fail("the home says %+v", done)
+		}
+		w.Until(time.Minute, "the objection to be public", func() bool {
+			for _, n := range w.everybody() {
+				if objected(n) {
+					first = n.Name
+					return true
+				}
+			}
+			return false
+		})
+		if !strings.HasPrefix(first, "steward") {
+			w.fail("%s has the objection first", first)
+		}
+		for _, n := range w.everybody() {
+			w.Until(10*time.Second, n.Name+" to show the objection", func() bool { return objected(n) })
+		}
+		w.Until(time.Second, "the outbox to be empty", func() bool {
+			left, err := filepath.Glob(filepath.Join(ada.dir, "outbox", "*"))
+			w.must(err)
+			return len(left) == 0
+		})
 	})
 }

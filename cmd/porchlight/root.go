@@ -54,7 +54,9 @@ func newRootCommand(a *cli.App) *cobra.Command {
 	f.StringVar(&a.Dir, "dir", "", "`folder` of the node or charter (default ~/.porchlight/<role>)")
 	f.StringVar(&a.PhraseFile, "passphrase-file", "", "read a passphrase from the first line of this `file` instead of asking")
 	cli.Group(root)
-	root.AddCommand(homecmd.New(a), agencycmd.New(a))
+	home := homecmd.New(a)
+	home.AddCommand(meshcmd.NewObjectCommand(a))
+	root.AddCommand(home, agencycmd.New(a))
 	root.AddCommand(meshcmd.New(a)...)
 	root.AddCommand(backupcmd.New(a)...)
 	root.AddCommand(

@@ -8,6 +8,7 @@
 //	keys/author.key      lasting authorship key; only salted commitments to it are sent
 //	inbox/ID.json        a request that asks for footage this home has, and whether it was declined
 //	guards.json          the stewards that answers begin with, each kept for months
+//	outbox/HASH.json     what this home makes public, until a steward has published it
 //	drafts/ID/           clips that approving it would send, made ahead where the owner's rules say so
 //	answers/ID/          one answer: the decision, the grant and its key, sealed releases; its
 //	                     answer.json is the one record of the owner's yes and of its withdrawal
@@ -56,6 +57,7 @@ type Home struct {
 	changed  chan struct{} // a request came or a camera changed: look again
 	approved chan struct{} // there may be something to prepare or send
 	matched  chan struct{} // there may be drafts to make or to delete
+	queued   chan struct{} // there may be something in the outbox
 }
 
 // Open opens a home's folder. It touches no network.
@@ -65,7 +67,7 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 		return nil, err
 	}
 	h := &Home{peer: peer, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
-		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1)}
+		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1), queued: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -139,6 +141,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g.Go(func() error { return h.look(ctx) })
 	g.Go(func() error { return h.answer(ctx) })
 	g.Go(func() error { return h.draft(ctx) })
+	g.Go(func() error { return h.post(ctx) })
 	return errors.Join(g.Wait(), h.peer.Stop())
 }
 
@@ -180,6 +183,7 @@ func (h *Home) Commands() node.Commands {
 	c["home.decline"] = node.Do(h.decline)
 	c["home.withdraw"] = node.Do(h.withdraw)
 	c["home.retry"] = node.Do(h.retry)
+	c["object"] = node.Do(h.object)
 	c["home.ledger"] = node.Do(h.readLedger)
 	c["home.rules"] = node.Do(h.showRules)
 	c["home.rules.test"] = node.Do(h.testRules)

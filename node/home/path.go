@@ -92,16 +92,11 @@ func (h *Home) path(id string) (*deliver.Path, error) {
 	up := ask.Speaks(h.peer.Host(), forward.Protocol)
 	next := a.copy()
 	if !slices.Contains(h.peer.Stewards(), next.Guard) {
-		kept, err := h.pinned()
+		first, err := h.guardUp(up)
 		if err != nil {
-			return nil, err
+			return nil, because(NoPath, err)
 		}
-		rand.Shuffle(len(kept), func(i, j int) { kept[i], kept[j] = kept[j], kept[i] })
-		i := slices.IndexFunc(kept, func(g guard) bool { return slices.Contains(up, g.ID) })
-		if i < 0 {
-			return nil, because(NoPath, errors.New("none of this home's guards is connected"))
-		}
-		next.Guard, next.Over = kept[i].ID, nil
+		next.Guard, next.Over = first, nil
 	}
 	if !slices.Contains(up, next.Guard) {
 		return nil, because(NoPath, fmt.Errorf("steward %s, with which this answer's path begins, is not connected", next.Guard))

@@ -19,7 +19,12 @@ import (
 // objectFlags are what an objection is made of, as typed.
 type objectFlags struct{ key, reason, out, note string }
 
-// newObjectCommand is `porchlight steward object` and `porchlight observe object`.
+// NewObjectCommand is `porchlight home object`.
+func NewObjectCommand(shared *cli.App) *cobra.Command {
+	return newObjectCommand(&app{shared}, node.Home)
+}
+
+// newObjectCommand is the object command of a role.
 func newObjectCommand(a *app, role node.Role) *cobra.Command {
 	var o objectFlags
 	cmd := &cobra.Command{
@@ -31,10 +36,10 @@ shown with the request, under your name, for good. Each signer and each witness 
 once to a request. A witness's key is in keys/witness.key of its node's folder.
 
 With --out it only writes the signed objection, so that the key stays on your own machine; --note publishes
-one that was written elsewhere. A home publishes nothing itself: in its folder (--dir) use --out, and hand
-the file to a steward or an observer.`,
+one that was written elsewhere. A home publishes nothing itself: it hands the objection to a steward over
+another one, after a random delay, so that nobody can tell which home it came from.`,
 		Example: fmt.Sprintf(`  porchlight %s object 3f9a0c17b2e4 --key ana.key --reason "It asks about a lawful gathering."
-  porchlight %s object 3f9a0c17b2e4 --dir ~/.porchlight/home --key ana.key --reason "It names a victim." --out objection.note
+  porchlight %s object 3f9a0c17b2e4 --key ana.key --reason "It names a victim." --out objection.note
   porchlight %s object --note objection.note`, role, role, role),
 		Args: cobra.MaximumNArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
@@ -55,7 +60,7 @@ the file to a steward or an observer.`,
 			if len(args) == 0 {
 				return cli.Usage("`porchlight requests` lists them", "name the request, or give --note with a signed objection")
 			}
-			return a.object(ctx, dir, args[0], o)
+			return a.object(ctx, role, dir, args[0], o)
 		}),
 	}
 	f := cmd.Flags()
@@ -78,7 +83,7 @@ type objection struct {
 	Body request.Objection `json:"body"`
 }
 
-func (a *app) object(ctx context.Context, dir, id string, o objectFlags) error {
+func (a *app) object(ctx context.Context, role node.Role, dir, id string, o objectFlags) error {
 	if o.out != "" {
 		if err := cli.NewFile(o.out); err != nil {
 			return err
@@ -115,7 +120,7 @@ func (a *app) object(ctx context.Context, dir, id string, o objectFlags) error {
 		if err := ui.Facts(w, "objection to", string(r.ID), "reason", o.reason, "signed by", by); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "written to %s\nnext: a steward or an observer runs `porchlight observe object --note %s`\n", o.out, o.out)
+		_, err := fmt.Fprintf(w, "written to %s\nnext: `porchlight %s object --note %s`, here or on another node\n", o.out, role, o.out)
 		return err
 	})
 }
@@ -126,6 +131,10 @@ func (a *app) publishObjection(ctx context.Context, dir string, note []byte) err
 		return err
 	}
 	return a.Show(done, func(w io.Writer) error {
+		if !done.Leaves.IsZero() {
+			_, err := fmt.Fprintf(w, "the objection of %s to request %s leaves by %s, over two stewards, while this node runs\n", ui.Clean(done.By), ui.Short(done.Request), ui.UTC(done.Leaves))
+			return err
+		}
 		where := fmt.Sprintf("passed on to %d peers", done.Peers)
 		if !done.Running {
 			where = "it spreads once this node runs"

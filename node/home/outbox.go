@@ -1,0 +1,177 @@
+package home
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent/request"
+	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/ask"
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
+)
+
+// A leaving is a document that this home makes public, in outbox/HASH.json until a steward has published it. It goes as an answer does: after a
+// random delay, over a guard and a second steward. The home itself neither publishes it nor keeps it until it comes back from the
+// mesh as to everybody, since whoever compares logs with it could see that it began here.
+type leaving struct {
+	Note      string    `json:"note"`
+	Queued    time.Time `json:"queued"`
+	NotBefore time.Time `json:"not_before"`
+	Attempts  int       `json:"attempts"`
+	Guard     string    `json:"guard,omitempty"`
+	Over      []string  `json:"over,omitempty"`
+}
+
+// maxLeaving bounds how many wait, and leavingFor how long one is tried.
+const (
+	maxLeaving = 64
+	leavingFor = 14 * 24 * time.Hour
+)
+
+// object queues a signed objection.
+func (h *Home) object(_ context.Context, a node.ObjectionNote) (node.Objected, error) {
+	o, err := request.OpenObjection([]byte(a.Note))
+	if err != nil {
+		return node.Objected{}, err
+	}
+	r, err := h.peer.Request(string(o.Request))
+	if err != nil {
+		return node.Objected{}, err
+	}
+	by, err := o.CheckAuthor(h.peer.Charter())
+	if err != nil {
+		return node.Objected{}, err
+	}
+	if slices.ContainsFunc(h.peer.Objections(r), func(have node.Objection) bool { return have.By == by }) {
+		return node.Objected{}, fmt.Errorf("%s has objected to request %s already; one objection of each stands", by, short(r.ID))
+	}
+	if err := h.hidden(); err != nil {
+		return node.Objected{}, node.WithHint(err, "add a steward that somebody else runs, or hand the signed objection to one: `porchlight observe object --note FILE`")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	waiting, err := h.peer.State.Glob("outbox/*.json")
+	if err != nil {
+		return node.Objected{}, err
+	}
+	if len(waiting) >= maxLeaving {
+		return node.Objected{}, fmt.Errorf("%d documents wait to leave already", len(waiting))
+	}
+	sum := sha256.Sum256([]byte(a.Note))
+	now := h.peer.Now().UTC()
+	l := leaving{Note: a.Note, Queued: now, NotBefore: now.Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay))))}
+	if err := h.disk().MkdirAll(h.peer.State.Path("outbox"), 0o700); err != nil {
+		return node.Objected{}, err
+	}
+	if err := node.WriteJSON(h.disk(), h.peer.State.Path("outbox", hex.EncodeToString(sum[:])+".json"), l); err != nil {
+		return node.Objected{}, err
+	}
+	select {
+	case h.queued <- struct{}{}:
+	default:
+	}
+	return node.Objected{Request: r.ID, By: by, Running: h.peer.Host() != nil, Leaves: l.NotBefore}, h.ledger.Note("owner", "objection approved", string(r.ID), "by "+by)
+}
+
+// post sends what waits in the outbox until ctx ends.
+func (h *Home) post(ctx context.Context) error {
+	for {
+		wait := time.Hour
+		names, err := h.peer.State.Glob("outbox/*.json")
+		if err != nil {
+			h.peer.Log.Error("outbox not read", "err", err)
+		}
+		for _, name := range names {
+			next, err := h.postOne(ctx, name)
+			if err != nil && ctx.Err() == nil {
+				h.peer.Log.Info("document not public yet", "err", err)
+			}
+			if !next.IsZero() {
+				wait = min(wait, max(next.Sub(h.peer.Now()), time.Second))
+			}
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-h.queued:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// postOne sends one document if it is due, and says when it is next; the zero time once it is gone.
+func (h *Home) postOne(ctx context.Context, name string) (next time.Time, err error) {
+	var l leaving
+	now := h.peer.Now().UTC()
+	if err := node.ReadJSON(name, &l); errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	} else if err != nil {
+		return now.Add(time.Hour), err
+	}
+	if now.Before(l.NotBefore) {
+		return l.NotBefore, nil
+	}
+	o, err := request.OpenObjection([]byte(l.Note))
+	if err != nil {
+		return time.Time{}, errors.Join(err, h.disk().Remove(name))
+	}
+	path, err := h.leavingPath(&l)
+	if err == nil {
+		err = forward.Post(ctx, h.peer.Host(), path, []byte(l.Note))
+	}
+	switch {
+	case err == nil:
+		return time.Time{}, errors.Join(h.disk().Remove(name), h.ledger.Note("node", "objection handed to a steward", string(o.Request), ""))
+	case now.Sub(l.Queued) > leavingFor:
+		return time.Time{}, errors.Join(err, h.disk().Remove(name), h.ledger.Note("node", "objection given up", string(o.Request), err.Error()))
+	}
+	l.Attempts++
+	l.NotBefore = now.Add(backOff(l.Attempts))
+	return l.NotBefore, errors.Join(err, node.WriteJSON(h.disk(), name, l))
+}
+
+// leavingPath chooses as path does. What is said is public anyway, so its owner is asked nothing.
+func (h *Home) leavingPath(l *leaving) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.peer.Stewards(), l.Guard) {
+		var err error
+		if l.Guard, err = h.guardUp(ask.Speaks(h.peer.Host(), forward.Protocol)); err != nil {
+			return nil, err
+		}
+		l.Over = nil
+	}
+	if len(l.Over) == 0 || l.Attempts%triesOnAPath == 0 {
+		if second := h.another(&Answer{Guard: l.Guard, Over: l.Over}); second != "" {
+			l.Over = append(l.Over, second)
+		}
+	}
+	if len(l.Over) == 0 {
+		return nil, errors.New("config.toml names no second steward for a path")
+	}
+	return []string{l.Guard, l.Over[len(l.Over)-1]}, nil
+}
+
+// guardUp is one of the guards, any of those that are connected. The caller holds h.mu.
+func (h *Home) guardUp(up []string) (string, error) {
+	kept, err := h.pinned()
+	if err != nil {
+		return "", err
+	}
+	rand.Shuffle(len(kept), func(i, j int) { kept[i], kept[j] = kept[j], kept[i] })
+	i := slices.IndexFunc(kept, func(g guard) bool { return slices.Contains(up, g.ID) })
+	if i < 0 {
+		return "", errors.New("none of this home's guards is connected")
+	}
+	return kept[i].ID, nil
+}
