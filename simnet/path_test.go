@@ -206,3 +206,58 @@ func TestAnObjectionLeavesAHomeOverStewards(t *testing.T) {
 		})
 	})
 }
+
+// Homes behind each kind of NAT answer police with a public address, with a mapped port, and behind a NAT themselves; each clip comes over the
+// stewards that it should, and no home and the police ever exchange a packet.
+func TestHomesBehindEveryNATReachEveryPolice(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		station wire.LinkConfig
+		over    int // the steward that the police are reached over
+	}{
+		{name: "public"},
+		{name: "mapped", station: wire.LinkConfig{Up: wire.DefaultDown, Down: wire.DefaultDown, NAT: true, Kind: wire.PortRestricted, Open: port}},
+		{name: "behind NAT", station: wire.LinkConfig{Up: wire.DefaultDown, Down: wire.DefaultDown, NAT: true, Kind: wire.Symmetric}, over: 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			kinds := []wire.NATKind{wire.FullCone, wire.AddressRestricted, wire.PortRestricted, wire.Symmetric, wire.CarrierGrade, wire.CarrierGrade, wire.Filtering}
+			c := Config{Homes: len(kinds), Stewards: 4, Kinds: kinds, Station: row.station, Over: row.over, Conditions: street(15)}
+			story(t, c, func(w *World) {
+				for _, h := range w.Homes {
+					w.films(h)
+				}
+				id, _ := w.Police.Asks()
+				for _, h := range w.Homes {
+					h.Sees(time.Minute, id)
+				}
+				pairs, stop := w.talks()
+				var left []string
+				for i, h := range w.Homes {
+					before := pairs()
+					h.Agrees(id)
+					size := w.Police.Vault(time.Minute, i+1, "open")[i].SealedBytes
+					w.Settle(2 * time.Second)
+					for pair, bytes := range pairs() {
+						from, to, _ := strings.Cut(pair, " to ")
+						switch {
+						case from == h.Name && to == w.Police.Name, to == h.Name && from == w.Police.Name:
+							t.Errorf("%d bytes from %s", bytes, pair)
+						case to == w.Police.Name && bytes-before[pair] > size/2:
+							left = append(left, from)
+						}
+					}
+				}
+				stop()
+				t.Logf("the clips came over %v", left)
+				if len(left) != len(kinds) {
+					t.Errorf("the clips came over %v", left)
+				}
+				for _, s := range left {
+					if row.over > 0 && s != w.Stewards[row.over-1].Name {
+						t.Errorf("a clip came over %s", s)
+					}
+				}
+			})
+		})
+	}
+}

@@ -54,8 +54,15 @@ func (w *World) founds(folder, name string) *Police {
 // opens starts the agency's node.
 func (p *Police) opens(folder string, stewards []string) {
 	p.w.t.Helper()
-	p.Node = p.w.node(folder, node.Agency, p.w.hub)
+	station := p.w.cfg.Station
+	if station.Up == 0 {
+		station.Up, station.Down = p.w.hub.Up, p.w.hub.Down
+	}
+	p.Node = p.w.node(folder, node.Agency, station)
 	p.stewards = stewards
+	if n := p.w.cfg.Over; n > 0 {
+		p.reply = []string{p.w.Stewards[n-1].addr() + "/p2p-circuit"}
+	}
 	p.Start()
 }
 

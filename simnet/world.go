@@ -34,6 +34,9 @@ type Config struct {
 	Silent    int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
 	Junk      int             // further ones, who send changed copies of each request in its place
 	NATShare  float64         // of homes
+	Kinds     []wire.NATKind  // of the NATs of the first homes, who have one then
+	Station   wire.LinkConfig // of the police; as Hub where it names no speed
+	Over      int             // the steward, from 1, over whom the police are reached; 0 says that they are reached straight
 	Link      wire.LinkConfig // of homes; its NAT is drawn by NATShare
 	Hub       wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
 	Known     int             // stewards that each home keeps; 4 if 0
@@ -147,6 +150,9 @@ func New(t testing.TB, cfg Config) *World {
 	for i := range cfg.Homes {
 		link := cfg.Link
 		link.NAT = wire.Share(cfg.Seed, drawNAT, uint64(i)) < cfg.NATShare
+		if i < len(cfg.Kinds) {
+			link.NAT, link.Kind = true, cfg.Kinds[i]
+		}
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
 		for _, s := range cfg.keeps(i) {
 			o.stewards = append(o.stewards, w.hubs[s])
@@ -260,6 +266,7 @@ type Node struct {
 	dir      string
 	id       string // peer id
 	stewards []string
+	reply    []string // reply addresses of the police's config; empty: where the node listens
 
 	peer     *node.Peer // nil while it does not run
 	commands node.Commands
@@ -302,7 +309,9 @@ func (n *Node) Start() {
 	w.t.Helper()
 	stewards, err := json.Marshal(append([]string{}, n.stewards...))
 	w.must(err)
-	config := fmt.Sprintf("version = 1\nlisten = [%q]\nmdns = false\nstewards = %s\n[home]\nanswer_delay = \"0s\"\n", n.listen(), stewards)
+	reply, err := json.Marshal(append([]string{}, n.reply...))
+	w.must(err)
+	config := fmt.Sprintf("version = 1\nlisten = [%q]\nmdns = false\nstewards = %s\n[home]\nanswer_delay = \"0s\"\n[agency]\nreply = %s\n", n.listen(), stewards, reply)
 	w.must(os.WriteFile(filepath.Join(n.dir, "config.toml"), []byte(config), 0o600))
 	opt := node.Options{Now: w.Now, Network: n.Link.Network()}
 	if !w.cfg.Quiet {

@@ -43,8 +43,10 @@ type LinkConfig struct {
 	Jitter   time.Duration // on top of the network's, in and out
 	Loss     float64       // on top of the network's, in and out
 	// NAT lets in only what comes from an address and port that this side sent to from the same port within the last
-	// two minutes (RFC 4787: address and port-dependent filtering).
-	NAT bool
+	// two minutes (RFC 4787: address and port-dependent filtering). Kind says what else it does.
+	NAT  bool
+	Kind NATKind
+	Open uint16 // a port that the NAT passes on from everybody, as mapped by hand; 0 for none
 }
 
 // Speeds of a link that names none, in bit/s.
@@ -64,6 +66,7 @@ type Net struct {
 	mu    sync.Mutex
 	links []*Link
 	byIP  map[netip.Addr]*Link
+	outer map[netip.AddrPort]outer // what NATs that translate have outside
 	taps  []*tap
 	pumps sync.WaitGroup
 }
@@ -80,7 +83,7 @@ type Packet struct {
 
 // New starts a network. Close ends it, after everything that speaks over it.
 func New(c Conditions) *Net {
-	n := &Net{cond: c, byIP: map[netip.Addr]*Link{}}
+	n := &Net{cond: c, byIP: map[netip.Addr]*Link{}, outer: map[netip.AddrPort]outer{}}
 	n.sim.Logger = slog.New(slog.DiscardHandler)
 	n.sim.LatencyFunc = n.latency
 	n.sim.Start()
@@ -128,6 +131,7 @@ type Link struct {
 	ports   map[uint16]*socket
 	next    uint16
 	went    map[flow]time.Time // through the NAT, last
+	maps    map[mapKey]uint16  // ports outside a NAT that translates
 	burst   map[int]ordinal    // by link: how many packets went there at this very instant
 	side    int
 	off     bool
@@ -163,7 +167,7 @@ func (n *Net) Join(name string, cfg LinkConfig) *Link {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	l := &Link{Name: name, net: n, number: len(n.links), cfg: cfg, ports: map[uint16]*socket{}, next: 49152,
-		went: map[flow]time.Time{}, burst: map[int]ordinal{}}
+		went: map[flow]time.Time{}, maps: map[mapKey]uint16{}, burst: map[int]ordinal{}}
 	// 20.0.0.1 and on, a public range, one subnet of 256 a link: street neighbours do not share one.
 	l.ip = netip.AddrFrom4([4]byte{20, byte(l.number >> 8), byte(l.number), 1})
 	l.conn = n.sim.NewEndpoint(&net.UDPAddr{IP: l.ip.AsSlice(), Port: linkPort}, links.NodeBiDiLinkSettings{
@@ -174,11 +178,11 @@ func (n *Net) Join(name string, cfg LinkConfig) *Link {
 	return l
 }
 
-// A link has one endpoint in the simulator, so that its sockets share one bandwidth; the true ports travel in front of
-// each payload.
+// A link has one endpoint in the simulator, so that its sockets share one bandwidth; the true ports, and the address that the packet
+// seems to come from, travel in front of each payload.
 const (
 	linkPort   = 1
-	portHeader = 4
+	portHeader = 8
 	maxPacket  = 1500
 )
 
@@ -269,13 +273,18 @@ func (l *Link) send(from uint16, to netip.AddrPort, payload []byte) error {
 	n.mu.Lock()
 	now := time.Now()
 	dst := n.byIP[to.Addr()]
+	if o, ok := n.outer[to]; ok {
+		dst = o.link
+	}
 	p := Packet{At: now, From: l, To: dst, FromPort: from, ToPort: to.Port(), Payload: payload, Dropped: l.fate(now, dst)}
 	l.traffic.Sent++
 	l.traffic.SentBytes += int64(len(payload))
 	if p.Dropped != "" {
 		l.traffic.Lost++
 	}
+	src := netip.AddrPortFrom(l.ip, from)
 	if l.cfg.NAT && !l.off {
+		src = l.outside(from, to)
 		l.went[flow{from, to.Port(), to.Addr()}] = now
 		if len(l.went) > 4096 {
 			for f, at := range l.went {
@@ -293,7 +302,9 @@ func (l *Link) send(from uint16, to netip.AddrPort, payload []byte) error {
 		return nil
 	}
 	b := make([]byte, 0, portHeader+len(payload))
-	b = binary.BigEndian.AppendUint16(b, from)
+	ip := src.Addr().As4()
+	b = append(b, ip[:]...)
+	b = binary.BigEndian.AppendUint16(b, src.Port())
 	b = binary.BigEndian.AppendUint16(b, to.Port())
 	_, err := l.conn.WriteTo(append(b, payload...), &net.UDPAddr{IP: dst.ip.AsSlice(), Port: linkPort})
 	return err
@@ -378,25 +389,25 @@ func Share(seed uint64, words ...uint64) float64 {
 func (l *Link) pump() {
 	buf := make([]byte, maxPacket)
 	for {
-		size, from, err := l.conn.ReadFrom(buf)
+		size, _, err := l.conn.ReadFrom(buf)
 		if err != nil {
 			return
 		}
 		if size >= portHeader {
-			l.arrive(from.(*net.UDPAddr), buf[:size])
+			l.arrive(buf[:size])
 		}
 	}
 }
 
-func (l *Link) arrive(from *net.UDPAddr, b []byte) {
-	remote, local := binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-	ip, _ := netip.AddrFromSlice(from.IP)
-	ip = ip.Unmap()
+func (l *Link) arrive(b []byte) {
+	ip := netip.AddrFrom4([4]byte(b))
+	remote, local := binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint16(b[6:])
 	n := l.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	local, passes := l.inside(local, netip.AddrPortFrom(ip, remote))
 	s := l.ports[local]
-	if at, known := l.went[flow{local, remote, ip}]; s == nil || l.off || l.cfg.NAT && (!known || time.Since(at) > natTimeout) {
+	if s == nil || l.off || !passes {
 		l.traffic.Filtered++
 		return
 	}
