@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -260,4 +261,50 @@ func TestHomesBehindEveryNATReachEveryPolice(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Reply addresses that lead to where nobody answers show their owner stewards who look for the police, never a home, and no more of them than an answer
+// has paths.
+func TestReplyAddressesAreNoProbes(t *testing.T) {
+	c := Config{Homes: 2, Stewards: 6, Known: 6, Conditions: street(16)}
+	story(t, c, func(w *World) {
+		trap := w.Join("trap", wire.LinkConfig{})
+		for p := range uint16(3) {
+			w.Police.reply = append(w.Police.reply, fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", trap.IP(), 5000+p))
+		}
+		w.Police.Stop()
+		w.Police.Start()
+		ada := w.Homes[0]
+		w.films(ada)
+		id, _ := w.Police.Asks()
+		ada.Sees(time.Minute, id)
+		// Stewards who are connected to the police would go there, whatever the address says.
+		w.Police.Link.Off()
+		w.Settle(2 * time.Minute)
+		pairs, stop := w.talks()
+		ada.Agrees(id)
+		w.Until(3*time.Hour, "the home to find nobody", func() bool { return ada.answer(id).Paths == 3 })
+		w.Settle(20 * time.Minute)
+		stop()
+		var seen []string
+		for pair, bytes := range pairs() {
+			from, to, _ := strings.Cut(pair, " to ")
+			if to != trap.Name {
+				continue
+			}
+			seen = append(seen, from)
+			if !strings.HasPrefix(from, "steward") {
+				t.Errorf("%s sent %d bytes into the trap", from, bytes)
+			}
+			if bytes > 1<<20 {
+				t.Errorf("%s sent %d bytes to an address that says nothing", from, bytes)
+			}
+		}
+		if len(seen) == 0 || len(seen) > 3 {
+			t.Errorf("%v came into the trap", seen)
+		}
+		if a := ada.answer(id); a.Reason != home.Unreachable {
+			t.Errorf("the answer is %+v", a)
+		}
+	})
 }

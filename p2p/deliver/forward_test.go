@@ -237,3 +237,44 @@ func TestAPathLeadsNowhereElse(t *testing.T) {
 		}
 	})
 }
+
+// What a steward counts of a delivery is one of few sizes, and little more than the delivery itself.
+func TestPaddingLeavesFewSizes(t *testing.T) {
+	sizes := map[int64]bool{}
+	for n := int64(1); n < 1<<34; n += 1 + n/97 {
+		b := bucket(n)
+		if b < n || n > minBucket && b > n+n/8 {
+			t.Fatalf("%d bytes are padded to %d", n, b)
+		}
+		sizes[b] = true
+	}
+	if len(sizes) > 700 {
+		t.Errorf("up to 16 GiB there are %d sizes", len(sizes))
+	}
+	// What was written before does not show in how much there is in the end.
+	for _, n := range []int{1, 100, minBucket - 6, minBucket - 2, minBucket, 300_000, 307_199} {
+		w := &counter{}
+		s := &sender{link: &link{stream: w, timing: Timing{}.filled()}}
+		for left := n; left > 0; left -= MaxDocument {
+			if err := s.send(kindGrant, make([]byte, min(left, MaxDocument))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := w.n
+		if err := s.pad(); err != nil {
+			t.Fatal(err)
+		}
+		if w.n != bucket(w.n) || w.n > bucket(before)+bucket(before)/8 {
+			t.Errorf("%d bytes leave as %d", before, w.n)
+		}
+	}
+}
+
+// counter is a stream that takes everything and counts it.
+type counter struct {
+	stream
+	n int64
+}
+
+func (c *counter) Write(b []byte) (int, error)      { c.n += int64(len(b)); return len(b), nil }
+func (c *counter) SetWriteDeadline(time.Time) error { return nil }
