@@ -192,8 +192,10 @@ zone = ""
 const agencyTable = `
 [agency]
 # The public addresses that requests name for answers, for example
-# ["/ip4/203.0.113.5/tcp/4001", "/ip4/203.0.113.5/udp/4001/quic-v1"]. Empty: the addresses
-# this node listens on.
+# ["/ip4/203.0.113.5/tcp/4001", "/ip4/203.0.113.5/udp/4001/quic-v1"]. Behind a router that
+# passes nothing on, name a steward of yours instead, which brings the answers:
+# ["/ip4/198.51.100.7/tcp/4001/p2p/12D3KooW…/p2p-circuit"]. Empty: the addresses this node
+# listens on.
 reply = []
 
 # The largest sealed release accepted, and the most the vault may hold, MB.

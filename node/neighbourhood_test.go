@@ -37,6 +37,7 @@ type neighbourhood struct {
 	officer, supervisor consent.Key
 
 	steward  *running
+	more     []string            // addresses of further stewards, for nodes that are started from now on
 	watchers map[string]*running // observers that are witnesses
 	police   *running
 	homes    map[string]*running
@@ -153,7 +154,7 @@ answer_delay = "0s"
 	if n.steward != nil {
 		var s node.Status
 		n.steward.do("status", struct{}{}, &s)
-		addrs := s.Addrs
+		addrs := append(s.Addrs, n.more...)
 		if role == node.Agency {
 			for _, w := range n.watchers {
 				addrs = append(addrs, w.addrs()...)

@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,9 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/ask"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
+	"github.com/porchlight-mesh/porchlight/p2p/forward"
 )
 
 // InitArgs describes a new agency.
@@ -313,6 +316,9 @@ func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
 		ReceptionKey: key.Verifier(), Reply: a.replyAddrs(), Created: consent.At(now), Expires: consent.At(now.AddDate(0, 0, d.ExpiresDays)),
 		Officer: d.Officer, Supervisor: d.Supervisor}
 	if err := errors.Join(r.Check(), r.CheckCharter(c, ag)); err != nil {
+		if consent.ClassOf(err) == request.ReplyNotPublic {
+			err = node.WithHint(err, reachable)
+		}
 		return Drafted{}, err
 	}
 	text, err := consent.Text(r)
@@ -458,17 +464,33 @@ func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {
 	})
 }
 
-// reply tests this node's own reply addresses from a throwaway identity.
+// reachable is the way out where homes cannot reach this node.
+const reachable = "open the port in the firewall or router, and name the public address in config.toml under [agency] reply; or name a steward of yours there, " +
+	"as /ip4/…/p2p/ID/p2p-circuit: answers then come over it"
+
+// reply tests this node's own reply addresses from a throwaway identity. Over a steward nothing comes before a request asks for it, so of such
+// an address it is only seen that the steward is connected.
 func (a *Agency) reply(ctx context.Context, _ struct{}) (ReplyStatus, error) {
 	s := ReplyStatus{Addrs: a.replyAddrs(), Reached: []string{}}
 	if a.peer.Host() == nil {
 		return s, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`")
 	}
-	reached, err := deliver.Probe(ctx, a.peer.Network(), s.Addrs)
+	var straight []string
+	var errs []error
+	for _, addr := range s.Addrs {
+		switch steward, _, over := strings.Cut(addr, "/p2p-circuit"); {
+		case !over:
+			straight = append(straight, addr)
+		case slices.Contains(ask.Speaks(a.peer.Host(), forward.Protocol), steward[strings.LastIndexByte(steward, '/')+1:]):
+			s.Reached = append(s.Reached, addr)
+		default:
+			errs = append(errs, fmt.Errorf("steward %s is not connected, or carries nothing on", steward))
+		}
+	}
+	reached, err := deliver.Probe(ctx, a.peer.Network(), straight)
 	s.Reached = append(s.Reached, reached...)
-	if err != nil {
-		s.Problem = err.Error()
-		s.Hint = "open the port in the firewall or router, and name the public address in config.toml under [agency] reply"
+	if err := errors.Join(append(errs, err)...); err != nil {
+		s.Problem, s.Hint = err.Error(), reachable
 	}
 	return s, nil
 }
