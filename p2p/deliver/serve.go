@@ -60,7 +60,7 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[string][]*running{}}
 	h.Libp2p().SetStreamHandler(Protocol, s.handle)
 	stop := forward.Accept(h, func(_ context.Context, from ed25519.PublicKey, scope network.StreamScope, c *forward.Conn) {
-		s.session(c, from, scope, c.Via())
+		s.session(c, from, scope, c.Via(), false)
 	})
 	return func() {
 		h.Libp2p().RemoveStreamHandler(Protocol)
@@ -128,7 +128,7 @@ func (s *server) handle(st network.Stream) {
 		s.h.Misbehaved(st.Conn().RemotePeer().String(), Protocol, err)
 		return
 	}
-	s.session(st, from, st.Scope(), st.Conn().RemotePeer())
+	s.session(st, from, st.Scope(), st.Conn().RemotePeer(), true)
 }
 
 func rawKey(k crypto.PubKey) (ed25519.PublicKey, error) {
@@ -142,8 +142,9 @@ func rawKey(k crypto.PubKey) (ed25519.PublicKey, error) {
 	return raw, nil
 }
 
-// session serves what another side, which proved a key, sends over a stream that came from a neighbour: the other side itself, or a steward.
-func (s *server) session(st stream, from ed25519.PublicKey, scope network.StreamScope, neighbour peer.ID) {
+// session serves what another side, which proved a key, sends over a stream that came from a neighbour: the other side itself, or a
+// steward, against which nothing is held, since it cannot see it.
+func (s *server) session(st stream, from ed25519.PublicKey, scope network.StreamScope, neighbour peer.ID, straight bool) {
 	id := string(from)
 	l := &link{stream: st, timing: s.limits.Timing}
 	ctx, cancel := context.WithCancel(s.ctx)
@@ -166,7 +167,7 @@ func (s *server) session(st stream, from ed25519.PublicKey, scope network.Stream
 	began := time.Now()
 	err := x.run(ctx)
 	stop()
-	if ctx.Err() == nil && misbehaviour(err) {
+	if ctx.Err() == nil && straight && misbehaviour(err) {
 		s.h.Misbehaved(neighbour.String(), Protocol, err)
 	} else if x.granted { // one that came and went without a grant, as Probe does, is nothing to report
 		s.h.Log().Info("delivery ended", "peer", neighbour.String(), "releases", x.complete, "blocks", x.blocks, "bytes", x.bytes,
