@@ -258,6 +258,7 @@ func (p *Peer) readDocket(d *Docket) error {
 		}
 		id := consent.RequestID(hex.EncodeToString(leaf[:]))
 		p.requests[id] = Request{ID: id, Agency: d.ID(), Name: name, Index: a.Index, Body: *a.Request}
+		p.replies.add(id, *a.Request, p.Now())
 	}
 	p.mu.Unlock()
 	if len(fresh) > 0 {

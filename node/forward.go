@@ -3,22 +3,50 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/request"
 )
+
+// replies finds requests by their reply addresses, since strangers make a steward look them up. What is over is dropped as others come.
+type replies map[string][]reply
+
+type reply struct {
+	id      consent.RequestID
+	expires time.Time
+}
+
+func (m replies) add(id consent.RequestID, r request.Request, now time.Time) {
+	if !now.Before(r.Expires.Time) {
+		return
+	}
+	for _, addr := range r.Reply {
+		if !slices.ContainsFunc(m[addr], func(have reply) bool { return have.id == id }) {
+			m[addr] = append(slices.DeleteFunc(m[addr], func(old reply) bool { return !now.Before(old.expires) }), reply{id, r.Expires.Time})
+		}
+	}
+	if len(m)%1024 == 0 {
+		maps.DeleteFunc(m, func(_ string, all []reply) bool {
+			return !slices.ContainsFunc(all, func(r reply) bool { return now.Before(r.expires) })
+		})
+	}
+}
 
 // asks says whether a request that asks now names a reply address: a steward carries paths there, and nowhere else that is no steward.
 func (p *Peer) asks(addr string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, r := range p.requests {
-		if !slices.Contains(r.Body.Reply, addr) || !r.Live(p.Now()) {
-			continue
+	return slices.ContainsFunc(p.replies[addr], func(have reply) bool {
+		r, known := p.requests[have.id]
+		if !known || !r.Live(p.Now()) {
+			return false
 		}
-		if _, ok := p.shown(r); ok {
-			return true
-		}
-	}
-	return false
+		_, ok := p.shown(r)
+		return ok
+	})
 }
 
 // post makes public what a home sent over a path: a paper, which says by itself who signed it.

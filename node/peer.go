@@ -54,6 +54,7 @@ type Peer struct {
 	dockets  map[consent.AgencyID]*Docket
 	requests map[consent.RequestID]Request // all that stand in dockets, lawful or not
 	verdicts map[consent.RequestID]verdict
+	replies  replies // of those that ask
 
 	passed recent                     // entries passed on, so that each is once
 	pulls  chan pull                  // whom to catch up from, and how far
@@ -92,7 +93,7 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 	state.disk = opt.Disk
 	p := &Peer{State: state, Now: opt.Now, Log: opt.Log, network: opt.Network,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
-		verdicts: map[consent.RequestID]verdict{}, pulls: make(chan pull, 16), tasks: make(chan func(context.Context), 16)}
+		verdicts: map[consent.RequestID]verdict{}, replies: replies{}, pulls: make(chan pull, 16), tasks: make(chan func(context.Context), 16)}
 	if p.Now == nil {
 		p.Now = time.Now
 	}

@@ -108,7 +108,7 @@ func (m Manifest) Bytes() (n int64) {
 func contents() []string {
 	return []string{
 		"answers/*/answer.json", "answers/*/answer.json.old", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest",
-		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json",
+		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json", "outbox/*.json", "guards.json",
 		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note",
 		"dockets/*/cosigned", "dockets/*/checkpoint", "dockets/*/entries", "dockets/*/texts", "dockets/*/misconduct", "dockets/*/objections", "charter/*.note",
 		"keys/reception/*.key", "keys/*.key", "ledger", "custody", "received",

@@ -145,7 +145,7 @@ func (h *Home) pathFailed(a *Answer, reason Reason) (asks bool) {
 	return reason != Unreachable && a.PathFails >= triesOnAPath && h.another(a) == ""
 }
 
-// retry lets answers go on that wait for their owner: over stewards again, as if for the first time, or straight.
+// retry lets answers go on that wait for their owner, or for a steward: over stewards again, as if for the first time, or straight.
 func (h *Home) retry(_ context.Context, args Retry) ([]AnswerStatus, error) {
 	req, err := h.find(args.Request)
 	if err != nil {
@@ -155,7 +155,7 @@ func (h *Home) retry(_ context.Context, args Retry) ([]AnswerStatus, error) {
 	defer h.mu.Unlock()
 	out := []AnswerStatus{}
 	for id, a := range h.answers {
-		if a.Request != req || !a.open() || h.sending[id] != nil || !(a.Reason == PathsUsed || args.AddressShown && !a.Direct) {
+		if a.Request != req || !a.open() || h.sending[id] != nil || !(a.Reason == PathsUsed || a.Reason == NoPath || args.AddressShown && !a.Direct) {
 			continue
 		}
 		way := "over stewards"
@@ -164,7 +164,7 @@ func (h *Home) retry(_ context.Context, args Retry) ([]AnswerStatus, error) {
 		}
 		if err := h.stepLocked(id, a.State, a.State, func(a *Answer) error {
 			a.Direct = args.AddressShown
-			a.Over, a.PathFails, a.Attempts = nil, 0, 0
+			a.Guard, a.Over, a.PathFails, a.Attempts = "", nil, 0, 0
 			a.NotBefore = h.peer.Now().Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay)))).UTC()
 			a.Reason, a.Since, a.Problem = "", time.Time{}, ""
 			return h.ledger.Note("owner", "goes on", string(req), "answer "+id+" "+way)

@@ -117,7 +117,7 @@ func (r Reason) WayOut() string {
 	case ConnectionLost, RequesterBusy:
 		return "nothing to do: it goes on where it stopped"
 	case NoPath:
-		return "nothing to do: it is tried again; `porchlight home status` says which stewards are connected"
+		return "nothing to do: it is tried again; `porchlight home status` says which stewards are connected, and `porchlight home retry` takes others"
 	case PathsUsed:
 		return "somebody may want to see over whom it goes next: `porchlight home retry` tries stewards anew, with --address-shown it goes straight, and `porchlight home withdraw` stops it"
 	case RequesterFull, RequesterTrouble:

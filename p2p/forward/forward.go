@@ -159,6 +159,8 @@ func Post(ctx context.Context, h *host.Host, path []string, doc []byte) error {
 	if len(doc) > MaxPost {
 		return fmt.Errorf("forward: a document of %d bytes; the most is %d", len(doc), MaxPost)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 4*setUp)
+	defer cancel()
 	c, err := along(ctx, h, path, post, func(_ context.Context, st network.MuxedStream, c net.Conn) (*Conn, error) {
 		if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(doc))), doc...)); err != nil {
 			return nil, fmt.Errorf("forward: %w", err)
