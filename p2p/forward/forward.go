@@ -35,6 +35,12 @@
 //
 // A steward carries Limits.Streams paths, and of one neighbour Limits.PerPeer, which may move so many bytes a day. Paths
 // on which nothing moves end, and so does each after a while: what was delivered until then is not sent again.
+//
+// # Cost
+//
+// A path over two stewards is open after a round trip to the second one, one to each side of it, and one from end to end: 0.35 to 0.5 s on links of
+// 20 to 60 ms. From an uplink of 20 Mbit/s blocks then come at 0.93 to 0.96 of the rate without stewards (TestTwoStewardsCostATenth, in
+// virtual time); what is left over is the waiting at both ends of a delivery.
 package forward
 
 import (
