@@ -56,8 +56,10 @@ func resources(r Role, simulated bool) (network.ResourceManager, error) {
 		},
 		SubnetRateLimiter: rate.SubnetLimiter{
 			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: newConns}},
-			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: newConns}, {PrefixLength: 48, Limit: newConns}},
-			GracePeriod:      time.Minute,
+			// A block of sites gets twice what one of them does, so that one that redials without end keeps none of the others out.
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: newConns},
+				{PrefixLength: 48, Limit: rate.Limit{RPS: 2 * newConns.RPS, Burst: 2 * newConns.Burst}}},
+			GracePeriod: time.Minute,
 		},
 	}
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(over.Build(lim.Scale(memory, inbound+192))),
