@@ -38,6 +38,8 @@ type candidate struct {
 	info   peer.AddrInfo
 	kind   kind
 	failed int
+	err    error     // why the last dial failed; nil where it did not
+	errAt  time.Time // when
 	next   time.Time
 	busy   bool
 	up     bool // was connected when last looked at
@@ -178,6 +180,9 @@ func (h *Host) dial(ctx context.Context, c *candidate) {
 	longest := h.longest()
 	h.mu.Lock()
 	c.busy = false
+	if c.err = err; err != nil {
+		c.errAt = time.Now()
+	}
 	// Half to one and a half of the back-off. It counts after a success too: a peer that takes a connection and drops it
 	// at once is dialled ever more rarely; due forgets it for one that stayed.
 	back := min(longest, firstWait<<min(c.failed, 10))

@@ -1,8 +1,9 @@
 // Package host keeps one libp2p host alive and its node connected to the mesh.
 //
-// A host speaks QUIC and TCP (Noise or TLS 1.3, yamux), and nothing else: no relay, no hole punching, no port
-// mapping, no DHT, no ping service, no peer exchange, no metrics. identify stays because gossip and sync learn from it
-// which protocols a peer speaks; it tells a constant agent (UserAgent) and the addresses of AddrsFactory.
+// A host speaks QUIC and TCP (Noise or TLS 1.3, yamux), and nothing else: no relay, no hole punching, no DHT, no ping
+// service, no peer exchange, no metrics. identify stays because gossip and sync learn from it which protocols a peer
+// speaks; it tells a constant agent (UserAgent) and the addresses of AddrsFactory. A steward, and nobody else, asks its
+// router for a port and other stewards whether they can dial it (see Host.Reachable).
 //
 // What each role tells of itself and whom it dials:
 //
@@ -107,6 +108,7 @@ type Config struct {
 	MDNS     bool     // find and be found by peers on the same LAN
 	Stewards []string // multiaddrs ending in /p2p/<id>
 	Cached   []string // multiaddrs ending in /p2p/<id>: known good or invited peers
+	MapPort  bool     // a steward asks its router to pass its ports on; in every other role it is left alone
 	Degree   int      // connections Run tries to keep; 0 means 8
 	Log      *slog.Logger
 	Network  Network
@@ -131,6 +133,8 @@ type Host struct {
 
 	mu     sync.Mutex
 	onPeer []func(id string)
+	reach  Reach
+	onRch  func()
 	told   map[peer.ID]bool // connected peers that onPeer heard of
 	mesh   map[peer.ID]bool // stewards and peers dialled on purpose
 	known  []string         // reached addresses, newest first
@@ -176,7 +180,8 @@ func New(cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("host: start: %w", err)
 	}
 	h.gate.self = h.h.ID()
-	if h.sub, err = h.h.EventBus().Subscribe([]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}); err != nil {
+	if h.sub, err = h.h.EventBus().Subscribe([]any{new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged),
+		new(event.EvtHostReachableAddrsChanged)}); err != nil {
 		h.h.Close()
 		return nil, fmt.Errorf("host: subscribe to peer events: %w", err)
 	}
@@ -227,7 +232,7 @@ func (h *Host) options() (opts []libp2p.Option, undo func(), err error) {
 	}
 	opts = []libp2p.Option{
 		libp2p.Identity(key), libp2p.UserAgent(UserAgent), libp2p.ProtocolVersion(UserAgent),
-		libp2p.DisableMetrics(), libp2p.DisableRelay(), libp2p.Ping(false), libp2p.DisableIdentifyAddressDiscovery(),
+		libp2p.DisableMetrics(), libp2p.DisableRelay(), libp2p.Ping(false),
 		libp2p.AddrsFactory(factory), libp2p.ConnectionGater(h.gate), libp2p.ConnectionManager(cm),
 		libp2p.ResourceManager(rm), libp2p.WithDialTimeout(15 * time.Second),
 		// A node dials few addresses, and all of them fail while its line is down: concluding from that that UDP or IPv6
@@ -235,7 +240,8 @@ func (h *Host) options() (opts []libp2p.Option, undo func(), err error) {
 		libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.IPv6BlackHoleSuccessCounter(nil),
 		libp2p.Transport(libp2pquic.NewTransport),
 	}
-	// Reachability is stated, so that the AutoNAT client never asks other peers to dial this one back.
+	opts = append(opts, h.fromOutside()...)
+	// Reachability is stated, so that the client of the first AutoNAT never asks other peers to dial this one back.
 	if cfg.Role == Steward || cfg.Role == Requester {
 		opts = append(opts, libp2p.ForceReachabilityPublic())
 	} else {
@@ -406,6 +412,8 @@ func (h *Host) watch() {
 		switch e := e.(type) {
 		case event.EvtPeerIdentificationCompleted:
 			h.tell(e.Peer)
+		case event.EvtHostReachableAddrsChanged:
+			h.reached(e)
 		case event.EvtPeerConnectednessChanged:
 			if e.Connectedness == network.NotConnected {
 				h.mu.Lock()
