@@ -12,18 +12,20 @@ import (
 
 // Status is the answer to "status".
 type Status struct {
-	Role     Role           `json:"role"`
-	Dir      string         `json:"dir"`
-	Running  bool           `json:"running"`
-	Mesh     string         `json:"mesh,omitempty"`
-	MeshID   consent.MeshID `json:"mesh_id,omitempty"`
-	Version  int            `json:"charter_version,omitempty"`
-	Addrs    []string       `json:"addresses"`
-	Peers    []PeerStatus   `json:"peers"`
-	Requests int            `json:"requests"`
-	Witness  *WitnessStatus `json:"witness,omitempty"` // of a steward or an observer that has a witness's key
-	Owed     []Debt         `json:"owed,omitempty"`    // of an agency
-	URL      string         `json:"url,omitempty"`     // where this node serves dockets
+	Role     Role            `json:"role"`
+	Dir      string          `json:"dir"`
+	Running  bool            `json:"running"`
+	Mesh     string          `json:"mesh,omitempty"`
+	MeshID   consent.MeshID  `json:"mesh_id,omitempty"`
+	Version  int             `json:"charter_version,omitempty"`
+	Addrs    []string        `json:"addresses"`
+	Peers    []PeerStatus    `json:"peers"`
+	Requests int             `json:"requests"`
+	Stewards []StewardStatus `json:"stewards"`          // whom this node keeps in touch with, and why
+	Reach    *ReachStatus    `json:"reach,omitempty"`   // of a running steward
+	Witness  *WitnessStatus  `json:"witness,omitempty"` // of a steward or an observer that has a witness's key
+	Owed     []Debt          `json:"owed,omitempty"`    // of an agency
+	URL      string          `json:"url,omitempty"`     // where this node serves dockets
 }
 
 // PeerStatus is one connected peer.
@@ -91,7 +93,8 @@ func (p *Peer) Commands() Commands {
 }
 
 func (p *Peer) status(context.Context, struct{}) (Status, error) {
-	s := Status{Role: p.State.Role(), Dir: p.State.Path(), Running: p.host != nil, Addrs: p.Addrs(), Peers: []PeerStatus{}}
+	s := Status{Role: p.State.Role(), Dir: p.State.Path(), Running: p.host != nil, Addrs: p.Addrs(), Peers: []PeerStatus{},
+		Stewards: p.stewardStatus(), Reach: p.reachStatus()}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c := p.charter(); c != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/consent/rules"
+	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
 // Role says what a node is for. It is fixed when its folder is made.
@@ -48,6 +49,7 @@ type Config struct {
 	CatchUp  Duration `toml:"catch_up"` // how often dockets are compared with one peer
 
 	Home    HomeConfig    `toml:"home"`
+	Steward StewardConfig `toml:"steward"`
 	Agency  AgencyConfig  `toml:"agency"`
 	Observe ObserveConfig `toml:"observe"`
 }
@@ -100,6 +102,22 @@ type AgencyConfig struct {
 	Reply        []string `toml:"reply"`          // addresses that requests name for answers, without /p2p/
 	MaxReleaseMB int64    `toml:"max_release_mb"` // the largest sealed release accepted, MB
 	VaultMB      int64    `toml:"vault_mb"`       // the most that the vault may hold, MB
+}
+
+// StewardConfig is the [steward] table.
+type StewardConfig struct {
+	Announce []string `toml:"announce"` // addresses told to others instead of listen's, without /p2p/
+	MapPort  bool     `toml:"map_port"` // ask the router to pass the ports on (UPnP, NAT-PMP)
+}
+
+// check refuses an address that nobody could dial.
+func (c StewardConfig) check() error {
+	for _, s := range c.Announce {
+		if err := host.CheckAnnounce(s); err != nil {
+			return WithHint(fmt.Errorf("steward.announce: %w", err), `write it as in "/ip4/203.0.113.5/tcp/4001" or "/ip4/203.0.113.5/udp/4001/quic-v1", without /p2p/`)
+		}
+	}
+	return nil
 }
 
 // ObserveConfig is the [observe] table, of observers and stewards.
@@ -203,6 +221,18 @@ max_release_mb = 8000
 vault_mb = 200000
 `
 
+const stewardTable = `
+[steward]
+# Ask the router to pass the ports of listen on to this machine (UPnP or NAT-PMP), where it is one that
+# does so when asked.
+map_port = true
+
+# The addresses that others reach this steward at, where they are not those it listens on: behind a router
+# that was told by hand, for example ["/ip4/203.0.113.5/tcp/4001", "/ip4/203.0.113.5/udp/4001/quic-v1"].
+# Empty: those it listens on, and those that the router or other peers name.
+announce = []
+`
+
 const observeTable = `
 [observe]
 # An address to serve dockets on as static tiles, for monitors and anybody's browser, as in
@@ -223,7 +253,9 @@ func DefaultConfig(role Role) string {
 		text += homeTable
 	case Agency:
 		text += agencyTable
-	case Steward, Observe:
+	case Steward:
+		text += stewardTable + observeTable
+	case Observe:
 		text += observeTable
 	}
 	return text
@@ -266,6 +298,9 @@ func ReadConfig(path string, role Role) (Config, error) {
 		if k.String() == "home.switch.do" {
 			done++
 		}
+	}
+	if err := c.Steward.check(); err != nil {
+		return Config{}, WithHint(fmt.Errorf("%s: %w", path, err), HintOf(err))
 	}
 	if err := CheckHTTP(c.Observe.HTTP); err != nil {
 		return Config{}, fmt.Errorf("%s: http: %w", path, err)

@@ -25,6 +25,7 @@ import (
 //	charter/        000001.note … the charter's versions
 //	dockets/ID/     an agency's docket as this node keeps it
 //	peers.json      addresses that worked, to come back to
+//	invited.json    addresses of stewards that came with an invitation
 //
 // A node's own keys are in the clear: it starts after a power cut with nobody there to type a passphrase. The
 // folder is open to its user alone. The keys of persons are in no node's folder.

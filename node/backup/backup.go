@@ -112,7 +112,7 @@ func contents() []string {
 		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note",
 		"dockets/*/cosigned", "dockets/*/checkpoint", "dockets/*/entries", "dockets/*/texts", "dockets/*/misconduct", "dockets/*/objections", "charter/*.note",
 		"keys/reception/*.key", "keys/*.key", "ledger", "custody", "received",
-		"agency.card", "cameras.json", "peers.json", "config.toml", "role",
+		"agency.card", "cameras.json", "peers.json", "invited.json", "config.toml", "role",
 	}
 }
 

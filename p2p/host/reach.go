@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -76,6 +77,25 @@ func (h *Host) reached(e event.EvtHostReachableAddrsChanged) {
 	if f != nil {
 		f()
 	}
+}
+
+// CheckAnnounce refuses what is no address to announce: one that names no place and port, or names a peer as well.
+func CheckAnnounce(s string) error {
+	a, err := ma.NewMultiaddr(s)
+	if err != nil {
+		return fmt.Errorf("%q is no address: %w", s, err)
+	}
+	if _, err := a.ValueForProtocol(ma.P_P2P); err == nil {
+		return fmt.Errorf("%q names a peer", s)
+	}
+	port, err := a.ValueForProtocol(ma.P_TCP)
+	if err != nil {
+		port, err = a.ValueForProtocol(ma.P_UDP)
+	}
+	if err != nil || port == "0" || manet.IsIPUnspecified(a) {
+		return fmt.Errorf("%q names no place that somebody could dial", s)
+	}
+	return nil
 }
 
 func full(addrs []ma.Multiaddr, id peer.ID) (out []string) {

@@ -175,6 +175,12 @@ func (a *App) announce(ctx context.Context, dir string) {
 			if s.URL != "" {
 				a.Say("  dockets %s", s.URL)
 			}
+			if s.Reach != nil {
+				a.Say("  reached %s", ReachText(s.Reach))
+			}
+			for _, k := range s.Stewards {
+				a.Say("  keeps in touch with %s: %s", k.ID, stewardWhy(k))
+			}
 			if s.Role == node.Steward || s.Role == node.Observe {
 				a.Say("  %s", witnessText(s))
 			}
@@ -185,6 +191,48 @@ func (a *App) announce(ctx context.Context, dir string) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
+}
+
+// ReachText says whether a steward can be reached from outside, "" for every other node.
+func ReachText(r *node.ReachStatus) string {
+	if r == nil {
+		return ""
+	}
+	way := ""
+	if r.WayOut != "" {
+		way = "; " + r.WayOut
+	}
+	switch r.State {
+	case node.Reachable:
+		return "from the internet, at " + strings.Join(r.Yes, " ") + way
+	case node.Unreachable:
+		return "not from the internet: others dialled " + strings.Join(r.No, " ") + " in vain" + way
+	case node.LocalOnly:
+		return "from this machine alone" + way
+	}
+	return "not known yet" + way
+}
+
+// stewardWhy says why a node keeps in touch with a steward.
+func stewardWhy(s node.StewardStatus) string {
+	switch s.Why {
+	case node.ByInvitation:
+		return "came with the invitation"
+	case node.ByCache:
+		return "reached before"
+	}
+	return "in your settings"
+}
+
+// stewardState says how that goes.
+func (a *App) stewardState(s node.StewardStatus) string {
+	switch {
+	case !s.Since.IsZero():
+		return "connected since " + ui.When(s.Since, a.Now())
+	case s.Failure != "":
+		return fmt.Sprintf("not connected; tried %s, again %s: %s", ui.Relative(s.At, a.Now()), ui.Relative(s.Next, a.Now()), s.Failure)
+	}
+	return "not connected"
 }
 
 // witnessText says whether a steward or an observer is a witness.
@@ -230,12 +278,12 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 	if s.Witness != nil {
 		witness = witnessText(s)
 	}
-	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh, "witness", witness, "owed", OwedText(s.Owed, a.Now()),
+	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh, "reached", ReachText(s.Reach), "witness", witness, "owed", OwedText(s.Owed, a.Now()),
 		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " "), "dockets at", s.URL); err != nil {
 		return err
 	}
-	if !s.Running {
-		return nil
+	if err := a.writeStewards(w, s.Stewards); err != nil || !s.Running {
+		return err
 	}
 	if len(s.Peers) == 0 {
 		fmt.Fprintln(w, "\nconnected to nobody")
@@ -247,4 +295,16 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 		rows[i] = []string{p.ID, p.Addr}
 	}
 	return ui.Table(w, []string{"PEER", "ADDRESS"}, rows)
+}
+
+func (a *App) writeStewards(w io.Writer, all []node.StewardStatus) error {
+	if len(all) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	rows := make([][]string, len(all))
+	for i, s := range all {
+		rows[i] = []string{s.ID, stewardWhy(s), a.stewardState(s)}
+	}
+	return ui.Table(w, []string{"KEEPS IN TOUCH WITH", "WHY", "STATE"}, rows)
 }

@@ -171,6 +171,9 @@ func storeCharter(dir string, chain charter.Chain, stewards []string) (err error
 	if len(stewards) == 0 {
 		return nil
 	}
+	if err := node.RememberInvited(state, stewards); err != nil {
+		return err
+	}
 	c, err := node.ReadConfig(state.Path("config.toml"), state.Role())
 	if err != nil {
 		return err
