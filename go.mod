@@ -9,9 +9,12 @@ require (
 	github.com/golang/geo v0.0.0-20260818125358-b200a1149890 // measures areas on the sphere
 	github.com/ipfs/boxo v0.43.0 // builds the UnixFS DAG of a release
 	github.com/ipfs/go-cid v0.6.2 // content addresses of releases
+	github.com/ipfs/go-datastore v0.9.2 // what the DHT keeps its records in, bounded and in memory
 	github.com/ipfs/go-ipld-format v0.6.4 // links between the nodes of a DAG
 	github.com/libp2p/go-libp2p v0.51.0 // connects peers, encrypted and authenticated
+	github.com/libp2p/go-libp2p-kad-dht v0.42.2 // the private DHT of stewards (p2p/directory alone imports it)
 	github.com/libp2p/go-libp2p-pubsub v0.19.0 // spreads requests by gossip
+	github.com/libp2p/go-libp2p-record v0.3.1 // tells the kinds of records in it apart
 	github.com/marcopolo/simnet v0.0.7 // links in virtual time, for tests of whole neighbourhoods
 	github.com/multiformats/go-multiaddr v0.16.1 // addresses of peers
 	github.com/multiformats/go-multihash v0.2.3 // hashes inside content addresses
@@ -22,6 +25,7 @@ require (
 	golang.org/x/mod v0.42.0 // signed notes and transparency logs
 	golang.org/x/sync v0.24.0 // groups of goroutines that end together
 	golang.org/x/sys v0.49.0 // disk space, locks and links of the system
+	google.golang.org/protobuf v1.36.12 // messages of the DHT, to judge them before it does
 	modernc.org/sqlite v1.61.1 // the index of recordings, without cgo
 	pgregory.net/rapid v1.3.0 // tests properties on random inputs
 )
@@ -44,15 +48,16 @@ require (
 	github.com/gammazero/deque v1.2.1 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
+	github.com/google/gopacket v1.1.19 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
+	github.com/hashicorp/golang-lru v1.0.2 // indirect
 	github.com/hashicorp/golang-lru/v2 v2.0.7 // indirect
 	github.com/huin/goupnp v1.3.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/ipfs/bbloom v0.1.0 // indirect
 	github.com/ipfs/go-block-format v0.2.4 // indirect
 	github.com/ipfs/go-cidutil v0.1.2 // indirect
-	github.com/ipfs/go-datastore v0.9.2 // indirect
 	github.com/ipfs/go-dsqueue v0.2.0 // indirect
 	github.com/ipfs/go-ipld-legacy v0.3.0 // indirect
 	github.com/ipfs/go-log/v2 v2.9.2 // indirect
@@ -64,8 +69,11 @@ require (
 	github.com/klauspost/cpuid/v2 v2.4.0 // indirect
 	github.com/koron/go-ssdp v0.9.1 // indirect
 	github.com/libp2p/go-buffer-pool v0.1.0 // indirect
+	github.com/libp2p/go-cidranger v1.1.0 // indirect
 	github.com/libp2p/go-flow-metrics v0.3.0 // indirect
 	github.com/libp2p/go-libp2p-asn-util v0.4.1 // indirect
+	github.com/libp2p/go-libp2p-kbucket v0.9.0 // indirect
+	github.com/libp2p/go-libp2p-routing-helpers v0.7.5 // indirect
 	github.com/libp2p/go-msgio v0.3.0 // indirect
 	github.com/libp2p/go-netroute v0.4.0 // indirect
 	github.com/libp2p/go-reuseport v0.4.0 // indirect
@@ -117,6 +125,7 @@ require (
 	github.com/spaolacci/murmur3 v1.1.0 // indirect
 	github.com/spf13/pflag v1.0.9 // indirect
 	github.com/whyrusleeping/chunker v0.0.0-20181014151217-fe64bd25879f // indirect
+	github.com/whyrusleeping/go-keyspace v0.0.0-20160322163242-5b898ac5add1 // indirect
 	github.com/wlynxg/anet v0.0.5 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.46.0 // indirect
@@ -134,7 +143,7 @@ require (
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.15.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
+	gonum.org/v1/gonum v0.17.0 // indirect
 	lukechampine.com/blake3 v1.4.1 // indirect
 	modernc.org/libc v1.79.0 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
