@@ -91,7 +91,9 @@ type Directory struct {
 	dht  *dht.IpfsDHT
 	ask  *pb.ProtocolMessenger
 	door *door
-	once sync.Once
+
+	ctx    context.Context // of streams that are served
+	cancel context.CancelFunc
 }
 
 // Open joins the directory over a host: as a server with a steward's, else as one who asks. A home's host is refused. It
@@ -104,6 +106,7 @@ func Open(h *p2phost.Host, cfg Config) (*Directory, error) {
 		return nil, errors.New("directory: nothing given to verify checkpoints by")
 	}
 	d := &Directory{h: h.Libp2p(), cfg: cfg, log: h.Log(), now: time.Now, role: h.Role(), door: newDoor()}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	mode := dht.ModeClient
 	if d.role == p2phost.Steward {
 		mode = dht.ModeServer
@@ -119,16 +122,18 @@ func Open(h *p2phost.Host, cfg Config) (*Directory, error) {
 		dht.RoutingTableRefreshPeriod(30*time.Minute), dht.BootstrapPeers(),
 		dht.WithCustomMessageSender(func(host.Host, []protocol.ID) pb.MessageSenderWithDisconnect { return send }))
 	if err != nil {
+		d.cancel()
 		return nil, fmt.Errorf("directory: open: %w", err)
 	}
 	return d, nil
 }
 
-// Close leaves the directory.
+// Close leaves the directory, and waits for those whose questions are being answered.
 func (d *Directory) Close() error {
-	var err error
-	d.once.Do(func() { err = d.dht.Close() })
-	if err != nil {
+	d.h.RemoveStreamHandler(Protocol)
+	d.cancel()
+	d.door.shut()
+	if err := d.dht.Close(); err != nil {
 		return fmt.Errorf("directory: close: %w", err)
 	}
 	return nil

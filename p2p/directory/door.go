@@ -37,9 +37,12 @@ const (
 
 // A door admits streams within what each peer may ask.
 type door struct {
-	mu    sync.Mutex
-	busy  int
-	peers map[peer.ID]*allowance
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	busy   int
+	peers  map[peer.ID]*allowance
 }
 
 type allowance struct {
@@ -70,12 +73,13 @@ func (d *door) enter(p peer.ID, now time.Time) bool {
 	}
 	a.left = min(burst, a.left+now.Sub(a.at).Seconds()*perSecond)
 	a.at = now
-	if d.busy >= maxBusy || a.busy >= maxBusyPeer || a.left < 1 {
+	if d.closed || d.busy >= maxBusy || a.busy >= maxBusyPeer || a.left < 1 {
 		return false
 	}
 	a.left--
 	a.busy++
 	d.busy++
+	d.running.Add(1)
 	return true
 }
 
@@ -84,6 +88,15 @@ func (d *door) leave(p peer.ID) {
 	defer d.mu.Unlock()
 	d.peers[p].busy--
 	d.busy--
+	d.running.Done()
+}
+
+// shut lets nobody in any more, and waits for those inside.
+func (d *door) shut() {
+	d.mu.Lock()
+	d.closed = true
+	d.mu.Unlock()
+	d.running.Wait()
 }
 
 // admit puts the door before the library's handler.
@@ -95,6 +108,8 @@ func (d *Directory) admit(serve network.StreamHandler) network.StreamHandler {
 			return
 		}
 		defer d.door.leave(p)
+		stop := context.AfterFunc(d.ctx, func() { st.Reset() })
+		defer stop()
 		if st.SetDeadline(time.Now().Add(patience)) != nil {
 			st.Reset()
 			return

@@ -20,6 +20,7 @@ const (
 	longWait   = 2 * time.Minute
 	shortWait  = 5 * time.Second // in place of longWait where all hangs on the peer: see longest
 	dialAtOnce = 4
+	maxAddrs   = 8 // of one peer
 	dialTime   = 20 * time.Second
 	mdnsName   = "_porchlight._udp"
 	tagMesh    = "porchlight"
@@ -73,7 +74,7 @@ func (h *Host) mergeCandidate(info peer.AddrInfo, k kind) {
 		h.mesh[info.ID] = true
 	}
 	for _, a := range info.Addrs {
-		if len(c.info.Addrs) < 8 && !slices.ContainsFunc(c.info.Addrs, a.Equal) {
+		if len(c.info.Addrs) < maxAddrs && !slices.ContainsFunc(c.info.Addrs, a.Equal) {
 			c.info.Addrs = append(c.info.Addrs, a)
 		}
 	}

@@ -16,7 +16,8 @@
 // A home tells nobody its listen addresses, because whoever it tells could hand them on; neighbours on its LAN find it
 // through mDNS alone, which does not leave the link, and peers it invited have its address from the invitation. A peer
 // always sees the address a connection comes from; that is what dialling few and chosen stewards is for. No protocol
-// here carries the address of a third peer.
+// here carries the address of a third peer, but that of stewards: the directory (package directory), which no home speaks,
+// and for whose sake a steward, a requester or an observer also dials stewards that it was not told of.
 //
 // A Requester is a leaf of its stewards: strangers may connect to deliver to it, but they are not mesh peers (see
 // Host.Mesh), so gossip and sync do not talk to them.

@@ -117,6 +117,28 @@ type Kept struct {
 	Next   time.Time // when it may be dialled again
 }
 
+// Moved takes note of further addresses of peers that are kept, which are dialled before those known so far. It says whether any
+// of them is new; of other peers it takes none.
+func (h *Host) Moved(addrs []string) (fresh bool) {
+	for _, s := range addrs {
+		info, err := peer.AddrInfoFromString(s)
+		if err != nil || len(info.Addrs) == 0 {
+			continue
+		}
+		h.mu.Lock()
+		if c := h.book[info.ID]; c != nil && !slices.ContainsFunc(c.info.Addrs, info.Addrs[0].Equal) {
+			c.info.Addrs = append([]ma.Multiaddr{info.Addrs[0]}, c.info.Addrs...)
+			c.info.Addrs = c.info.Addrs[:min(len(c.info.Addrs), maxAddrs)]
+			c.next, fresh = time.Time{}, true
+		}
+		h.mu.Unlock()
+	}
+	if fresh {
+		h.wake()
+	}
+	return fresh
+}
+
 // Kept lists those peers, stewards first, then in the order of their ids.
 func (h *Host) Kept() (all []Kept) {
 	h.mu.Lock()
