@@ -271,6 +271,10 @@ func (p *Peer) arrived() {
 	if p.Arrived != nil {
 		p.Arrived()
 	}
+	select {
+	case p.changed <- struct{}{}:
+	default: // it is known already, or nobody listens
+	}
 }
 
 // lawful says why a live request is not shown here, nil if it is. The verdict of charter and

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -154,7 +155,9 @@ func (d *Docket) compare(cp docket.Cosigned) error {
 		if len(d.later) >= maxLater {
 			d.later = d.later[1:]
 		}
-		d.later = append(d.later, bytes.Clone(cp.Note))
+		if !slices.ContainsFunc(d.later, func(n []byte) bool { return bytes.Equal(n, cp.Note) }) { // the same one, again and again, pushes out no other
+			d.later = append(d.later, bytes.Clone(cp.Note))
+		}
 		if len(cp.By) < d.quorum {
 			return nil // nobody is owed the entries of a checkpoint that does not count
 		}

@@ -62,9 +62,11 @@ type Peer struct {
 
 	network host.Network
 
-	host   *host.Host // nil until Run
-	topic  *gossip.Topic
-	syncer *p2psync.Syncer
+	host      *host.Host    // nil until Run
+	directory *listing      // nil where this node takes no part in it
+	changed   chan struct{} // something arrived, for runDirectory
+	topic     *gossip.Topic
+	syncer    *p2psync.Syncer
 
 	witness     *witness // nil where this node is none
 	stopWitness func()
@@ -93,7 +95,8 @@ func OpenPeer(dir string, opt Options) (*Peer, error) {
 	state.disk = opt.Disk
 	p := &Peer{State: state, Now: opt.Now, Log: opt.Log, network: opt.Network,
 		dockets: map[consent.AgencyID]*Docket{}, requests: map[consent.RequestID]Request{},
-		verdicts: map[consent.RequestID]verdict{}, replies: replies{}, pulls: make(chan pull, 16), tasks: make(chan func(context.Context), 16)}
+		verdicts: map[consent.RequestID]verdict{}, replies: replies{}, pulls: make(chan pull, 16), tasks: make(chan func(context.Context), 16),
+		changed: make(chan struct{}, 1)}
 	if p.Now == nil {
 		p.Now = time.Now
 	}
@@ -302,6 +305,9 @@ func (p *Peer) Start(ctx context.Context) error {
 	if err == nil && p.State.Role() == Steward {
 		p.stopForward, err = forward.Serve(p.host, forward.Steward{Asks: p.asks, Post: p.post})
 	}
+	if err == nil {
+		err = p.openDirectory()
+	}
 	if err != nil {
 		return errors.Join(err, p.Stop())
 	}
@@ -311,6 +317,9 @@ func (p *Peer) Start(ctx context.Context) error {
 // Stop leaves the mesh.
 func (p *Peer) Stop() error {
 	var errs []error
+	if p.directory != nil {
+		errs = append(errs, p.directory.Close())
+	}
 	if p.stopWitness != nil {
 		p.stopWitness()
 	}
@@ -335,6 +344,7 @@ func (p *Peer) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return p.host.Run(ctx) })
 	g.Go(func() error { return p.syncer.Run(ctx, time.Duration(p.Config.CatchUp)) })
+	g.Go(func() error { return p.runDirectory(ctx) })
 	g.Go(func() error { // beside the pulls, which may wait long for a peer
 		for {
 			select {

@@ -247,6 +247,21 @@ func TestOneFunctionOpensReleases(t *testing.T) {
 	}
 }
 
+// The DHT is behind one package, which can be given another one, and no home's code knows of it.
+func TestOnePackageKnowsTheDHT(t *testing.T) {
+	files, _ := sources(t)
+	for _, f := range files {
+		for _, p := range f.imports {
+			if strings.HasPrefix(p, "github.com/libp2p/go-libp2p-kad-dht") && f.folder() != "p2p/directory" {
+				t.Errorf("%s imports %s: only p2p/directory does", f.name, p)
+			}
+			if p == module+"/p2p/directory" && f.folder() != "node" {
+				t.Errorf("%s imports %s: node decides who takes part in it, and a home never does", f.name, p)
+			}
+		}
+	}
+}
+
 // forbidden lists what no dependency may be, and why. A module or import path is refused when it has one
 // of the words as a part between punctuation.
 var forbidden = map[string]string{

@@ -17,7 +17,11 @@ func newStewardCommand(a *app) *cobra.Command {
 		Long: `A steward is a volunteer's node with a public address: first contact for those who join, and a hub
 that passes requests on. It holds what is public and nothing else. It is not trusted with anything:
 at most it can delay or drop messages, and it sees the addresses of those who dial it. One that the charter
-names as a witness also cosigns dockets (porchlight steward witness).`,
+names as a witness also cosigns dockets (porchlight steward witness).
+
+Others have to reach it from the internet, unless the mesh is LAN-only. It asks its router for its
+ports, has other stewards dial it back, and says in its log and in status how that went and what to do
+where it failed.`,
 		Example: `  porchlight steward init --charter ~/.porchlight/charter --listen /ip4/0.0.0.0/tcp/4001
   porchlight steward run`,
 	})
