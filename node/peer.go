@@ -290,7 +290,8 @@ func (p *Peer) Start(ctx context.Context) error {
 		p.Log.Warn("cached peers unreadable", "err", err)
 	}
 	p.host, err = host.New(host.Config{Key: key, Listen: p.Config.Listen, Role: hostRoles[p.State.Role()],
-		Announce: p.Config.Steward.Announce, MapPort: p.Config.Steward.MapPort && !p.Charter().LANOnly, MDNS: p.Config.MDNS, Stewards: p.Config.Stewards, Cached: cached, Log: p.Log, Network: p.network})
+		Announce: p.Config.Steward.Announce, MapPort: p.Config.Steward.MapPort && !p.Charter().LANOnly,
+		MDNS: p.Config.MDNS, Stewards: p.Config.Stewards, Cached: cached, Log: p.Log, Network: p.network})
 	if err != nil {
 		return err
 	}

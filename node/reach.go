@@ -43,7 +43,7 @@ func (p *Peer) reachStatus() *ReachStatus {
 func judgeReach(r host.Reach) *ReachStatus {
 	s := &ReachStatus{Yes: append([]string{}, r.Yes...), No: append([]string{}, r.No...), Unknown: append([]string{}, r.Unknown...)}
 	ports := strings.Join(r.Ports, " and ")
-	open := fmt.Sprintf(`let %s through in the firewall, and have the router pass them on to this machine; where the world sees another address than this machine does, name it as announce under [steward] in config.toml`, ports)
+	open := fmt.Sprintf(`open %s in the firewall, and forward it on the router to this machine; where the world sees another address than this machine does, name it as announce under [steward] in config.toml`, ports)
 	switch {
 	case !r.Asked:
 		s.State, s.WayOut = LocalOnly, `add an address of the network to listen in config.toml, as in "/ip4/0.0.0.0/tcp/4001"`

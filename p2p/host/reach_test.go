@@ -181,3 +181,27 @@ func TestStewardsDialEachOtherBack(t *testing.T) {
 	})
 	t.Logf("connections by address: %v", street)
 }
+
+// A steward that moved is dialled where it is now, and nobody else is for that.
+func TestMoved(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	s := start(t, Config{Role: Steward, Listen: loopback})
+	defer s.Close()
+	h := start(t, Config{Stewards: []string{"/ip4/127.0.0.1/tcp/1/p2p/" + s.ID()}})
+	defer h.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- h.Run(ctx) }()
+	eventually(t, "it is not where it was", func() bool { return h.Kept()[0].Failed != nil })
+	if h.Moved([]string{"/ip4/127.0.0.1/tcp/1/p2p/12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5", "rotten", "/p2p/" + s.ID()}) {
+		t.Error("somebody else is dialled")
+	}
+	if !h.Moved(s.Addrs()) || h.Moved(s.Addrs()) {
+		t.Error("the new addresses are not new once")
+	}
+	eventually(t, "it is found", func() bool { return !h.Kept()[0].Since.IsZero() })
+	cancel()
+	if err := <-ran; err != nil {
+		t.Fatal(err)
+	}
+}
