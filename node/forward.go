@@ -49,6 +49,18 @@ func (p *Peer) asks(addr string) bool {
 	})
 }
 
+// findSteward is where the directory says that a steward is.
+func (p *Peer) findSteward(ctx context.Context, id string) []string {
+	if p.directory == nil {
+		return nil
+	}
+	addrs, err := p.directory.Steward(ctx, id)
+	if err != nil {
+		p.Log.Debug("steward of a path not found", "steward", id, "err", err)
+	}
+	return addrs
+}
+
 // post makes public what a home sent over a path: a paper, which says by itself who signed it.
 func (p *Peer) post(ctx context.Context, doc []byte) error {
 	if !isPaper(doc) {

@@ -304,7 +304,7 @@ func (p *Peer) Start(ctx context.Context) error {
 		err = p.startWitness()
 	}
 	if err == nil && p.State.Role() == Steward {
-		p.stopForward, err = forward.Serve(p.host, forward.Steward{Asks: p.asks, Post: p.post})
+		p.stopForward, err = forward.Serve(p.host, forward.Steward{Asks: p.asks, Find: p.findSteward, Post: p.post})
 	}
 	if err == nil {
 		err = p.openDirectory()

@@ -60,6 +60,8 @@ const (
 type Steward struct {
 	// Asks says whether a request that asks now names that reply address.
 	Asks func(addr string) bool
+	// Find looks for where a steward is that this one was told nothing of; nil knows none.
+	Find func(ctx context.Context, id string) []string
 	// Post makes a document public, or says why not; nil refuses all.
 	Post   func(ctx context.Context, doc []byte) error
 	Limits Limits
@@ -263,7 +265,9 @@ func (x *server) next(ctx context.Context, from peer.ID, target string) (_ netwo
 			err = x.h.ConnectKnown(ctx, id.String())
 		}
 		if errors.Is(err, host.ErrNotKnown) {
-			return nil, StatusNotKnown
+			if err = x.find(ctx, id); err != nil {
+				return nil, StatusNotKnown
+			}
 		}
 	case !x.s.Asks(target):
 		return nil, StatusNotKnown
@@ -296,6 +300,20 @@ func (x *server) next(ctx context.Context, from peer.ID, target string) (_ netwo
 		}
 	}
 	return st, ""
+}
+
+// find connects to a steward that only the directory knows.
+func (x *server) find(ctx context.Context, id peer.ID) error {
+	err := host.ErrNotKnown
+	if x.s.Find == nil {
+		return err
+	}
+	for _, addr := range x.s.Find(ctx, id.String()) {
+		if err = x.h.Reach(ctx, addr); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 // steward says whether a peer is connected and carries paths itself.
