@@ -1,172 +1,103 @@
 package simnet
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/porchlight-mesh/porchlight/consent"
-	"github.com/porchlight-mesh/porchlight/consent/docket"
-	"github.com/porchlight-mesh/porchlight/consent/request"
-	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
-// An attacker is a steward whom homes and stewards list like any other. It takes connections, runs a program of its own
-// in place of a node, and answers nobody who wants to catch up.
-type attacker struct {
-	addr  string
-	start func(others []string)
-	stop  func()
+// An Attack is an attacker's program, and in whose place it runs.
+type Attack struct {
+	Does attack.Program
+	// Home runs it as a home, which dials stewards as homes do and whom nobody lists; else it is a steward whom homes and
+	// stewards list like any other.
+	Home bool
 }
 
-// An attack is an attacker's program: it joins the topic. leave undoes it.
-type attack func(ctx context.Context, h *host.Host, topic string) (leave func() error, err error)
+// An Attacker takes connections as a node does, and runs a program in place of one.
+type Attacker struct {
+	Name string
+	Link *wire.Link
 
-// silent follows the topic, so that its neighbours count on it, and hands on nothing.
-func silent(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
-	t, err := gossip.Join(ctx, h, topic, func(string, []byte) gossip.Verdict { return gossip.Ignore })
-	if err != nil {
-		return nil, err
-	}
-	return t.Close, nil
+	w    *World
+	id   string
+	does Attack
+	key  ed25519.PrivateKey
+	host *host.Host
+	stop func()
 }
 
-// junk hands on nothing. In place of each request that it hears of it sends a hundred changed copies, half of them at once, before most of
-// its neighbours have the true one, and half of them later. Those that anybody can tell to be forged come last, as its neighbours stop
-// listening after a few.
-func junk(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
-	heard := make(chan []byte, 16)
-	t, err := gossip.Join(ctx, h, topic, func(from string, msg []byte) gossip.Verdict {
-		if from == h.ID() {
-			return gossip.Accept
-		}
-		select {
-		case heard <- bytes.Clone(msg):
-		default:
-		}
-		return gossip.Ignore
-	})
-	if err != nil {
-		return nil, err
+// attacker gives an attacker its link. It does not run yet.
+func (w *World) attacker(does Attack) *Attacker {
+	a := &Attacker{Name: fmt.Sprintf("attacker%d", len(w.Attackers)+1), w: w, does: does}
+	link := w.hub
+	if does.Home {
+		link = w.cfg.Link
 	}
-	done := make(chan struct{})
-	go func() { // until ctx ends
-		defer close(done)
-		known := map[string]bool{} // copies are of the first message, not of other attackers' copies
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case msg := <-heard:
-				asked, ok := requestIn(msg)
-				if !ok || known[asked] {
-					continue
-				}
-				known[asked] = true
-				for i, v := range spoiled(msg) {
-					wait := 3 * time.Millisecond
-					if i == spoils/2 {
-						wait = 5 * time.Second
-					}
-					select {
-					case <-ctx.Done():
-						return
-					case <-time.After(wait):
-						_ = t.Publish(ctx, v) // it has nobody to tell of a failure
-					}
-				}
-			}
-		}
-	}()
-	return func() error { <-done; return t.Close() }, nil
-}
-
-// spoils is how many changed copies are made of a message.
-const spoils = 100
-
-// requestIn is the request that a message carries.
-func requestIn(msg []byte) (note string, ok bool) {
-	b, err := docket.ParseBundle(msg)
-	if err != nil {
-		return "", false
-	}
-	kind, err := consent.Peek(b.Subject())
-	return string(b.Subject()), err == nil && kind == request.Kind
-}
-
-// spoiled changes a docket's message: without the cosignatures, with one less, in another order, with lines of strangers, with a bit flipped.
-func spoiled(msg []byte) (all [][]byte) {
-	var b struct {
-		Agency     string          `json:"agency"`
-		Checkpoint string          `json:"checkpoint"`
-		Entries    json.RawMessage `json:"entries"`
-	}
-	if json.Unmarshal(msg, &b) != nil {
-		return nil
-	}
-	text, signatures, _ := strings.Cut(b.Checkpoint, "\n\n")
-	lines := slices.Collect(strings.Lines(signatures))
-	agency, lines := lines[0], lines[1:]
-	add := func(lines ...string) {
-		b.Checkpoint = text + "\n\n" + agency + strings.Join(lines, "")
-		if v, err := consent.EncodeStrict(b); err == nil && !bytes.Equal(v, msg) {
-			all = append(all, v)
-		}
-	}
-	add()
-	for i := range lines {
-		add(slices.Delete(slices.Clone(lines), i, i+1)...)
-		add(append(slices.Clone(lines[i:]), lines[:i]...)...)
-	}
-	const flips = 10
-	for len(all) < spoils-flips {
-		stranger := make([]byte, 4+8+ed25519.SignatureSize)
-		rand.Read(stranger)
-		stranger[4] = 0 // of a time that there is
-		add(append(slices.Clone(lines), "— Mallory "+base64.StdEncoding.EncodeToString(stranger)+"\n")...)
-	}
-	for i := range flips {
-		v := bytes.Clone(msg)
-		v[len(v)*(i+1)/(flips+2)] ^= 1
-		all = append(all, v)
-	}
-	return all
-}
-
-func (w *World) attacker(name string, link wire.LinkConfig, does attack) *attacker {
-	l := w.Join(name, link)
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	a.Link = w.Join(a.Name, link)
+	var err error
+	_, a.key, err = ed25519.GenerateKey(rand.Reader)
 	w.must(err)
-	id, err := host.IDOf(key)
+	a.id, err = host.IDOf(a.key)
 	w.must(err)
-	listen := fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", l.IP(), port)
-	s := &attacker{addr: listen + "/p2p/" + id, stop: func() {}}
-	s.start = func(others []string) {
-		h, err := host.New(host.Config{Key: key, Listen: []string{listen}, Role: host.Steward, Stewards: others,
-			Log: slog.New(slog.DiscardHandler), Network: l.Network()})
-		w.must(err)
-		ctx, cancel := context.WithCancel(context.Background())
-		leave, err := does(ctx, h, "porchlight/"+string(w.chain.Mesh()))
-		w.must(err)
-		ended := make(chan error, 1)
-		go func() { ended <- h.Run(ctx) }()
-		s.stop = func() {
-			cancel()
-			<-ended
-			leave()
-			h.Close()
-		}
-		w.tell(name, "starts, an attacker")
+	w.Attackers = append(w.Attackers, a)
+	return a
+}
+
+func (a *Attacker) listen() string { return fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", a.Link.IP(), port) }
+func (a *Attacker) addr() string   { return a.listen() + "/p2p/" + a.id }
+
+// starts runs the attacker, who dials those stewards.
+func (a *Attacker) starts(stewards []string) {
+	w := a.w
+	w.t.Helper()
+	role := host.Steward
+	if a.does.Home {
+		role = host.Home
 	}
-	return s
+	h, err := host.New(host.Config{Key: a.key, Listen: []string{a.listen()}, Role: role, Stewards: stewards,
+		Log: slog.New(slog.DiscardHandler), Network: a.Link.Network()})
+	w.must(err)
+	a.host = h
+	ctx, cancel := context.WithCancel(context.Background())
+	leave, err := a.does.Does(ctx, h, "porchlight/"+string(w.chain.Mesh()))
+	w.must(err)
+	ended := make(chan error, 1)
+	go func() { ended <- h.Run(ctx) }()
+	a.stop = func() {
+		cancel()
+		<-ended
+		leave()
+		h.Close()
+	}
+	w.tell(a.Name, "starts, an attacker")
+}
+
+// Stop ends the attacker. One that does not run stays so.
+func (a *Attacker) Stop() {
+	if a.stop == nil {
+		return
+	}
+	a.stop()
+	a.stop = nil
+	a.w.tell(a.Name, "stops")
+}
+
+// Attacks adds an attacker in the midst of a story. It dials those nodes, or all stewards where none is named.
+func (w *World) Attacks(does Attack, dials ...*Node) *Attacker {
+	w.t.Helper()
+	a := w.attacker(does)
+	stewards := w.addrs(dials)
+	if len(dials) == 0 {
+		stewards = slices.Clone(w.hubs)
+	}
+	a.starts(stewards)
+	return a
 }

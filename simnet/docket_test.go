@@ -18,6 +18,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
 )
 
 // town is a neighbourhood of two halves that only stewards join: each home keeps the three stewards of odd numbers, or the three others.
@@ -301,10 +302,10 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 	var sent, copies int64
 	for _, row := range []struct {
 		quorum int
-		does   attack
-	}{{3, silent}, {3, junk}, {2, junk}} {
+		does   attack.Program
+	}{{3, attack.Silent}, {3, attack.Junk}, {2, attack.Junk}} {
 		ear := &ear{heard: map[string]bool{}}
-		c := Config{Homes: 30, Stewards: 6, NATShare: 0.9, Witnesses: 3, Quorum: row.quorum, Conditions: street(35), attacks: []attack{ear.calls(row.does), ear.joins}}
+		c := Config{Homes: 30, Stewards: 6, NATShare: 0.9, Witnesses: 3, Quorum: row.quorum, Conditions: street(35), Attackers: []Attack{{Does: ear.calls(row.does)}, {Does: ear.joins}}}
 		story(t, c, func(w *World) {
 			w.Police.Enrols()
 			w.Settle(10 * time.Second)
@@ -337,7 +338,7 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 				calm, sent, copies = r.Quantile(0.99), spent, got
 				return
 			}
-			if got < copies+spoils/2 {
+			if got < copies+attack.Spoils/2 {
 				w.fail("there was no attack: %d copies came, without it %d", got, copies)
 			}
 			if r.Quantile(0.99) > 2*calm {
@@ -366,7 +367,7 @@ type ear struct {
 }
 
 // calls has the ear know who attacks.
-func (e *ear) calls(does attack) attack {
+func (e *ear) calls(does attack.Program) attack.Program {
 	return func(ctx context.Context, h *host.Host, topic string) (func() error, error) {
 		e.mallory = h.ID()
 		return does(ctx, h, topic)
@@ -376,7 +377,7 @@ func (e *ear) calls(does attack) attack {
 func (e *ear) joins(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
 	h.Gate(func(id string) bool { return id != e.mallory })
 	t, err := gossip.Join(ctx, h, topic, func(_ string, msg []byte) gossip.Verdict {
-		_, asks := requestIn(msg)
+		_, asks := attack.RequestIn(msg)
 		if _, err := docket.ParseBundle(msg); err == nil && !asks {
 			return gossip.Ignore
 		}

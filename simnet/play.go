@@ -132,7 +132,7 @@ func (s Scenario) world(folder string, quiet bool) Config {
 	link := func(l LinkTable) wire.LinkConfig {
 		return wire.LinkConfig{Up: l.Up, Down: l.Down, Delay: time.Duration(l.Delay), Jitter: time.Duration(l.Jitter), Loss: l.Loss}
 	}
-	return Config{Homes: s.Homes, Stewards: s.Stewards, Silent: s.Attackers.Silent, Junk: s.Attackers.Junk, Witnesses: s.Witnesses, Quorum: s.Quorum, NATShare: s.NAT, Known: s.Known, Link: link(s.HomeLink), Hub: link(s.StewardLink),
+	return Config{Homes: s.Homes, Stewards: s.Stewards, Attackers: s.Attackers.all(), Witnesses: s.Witnesses, Quorum: s.Quorum, NATShare: s.NAT, Known: s.Known, Link: link(s.HomeLink), Hub: link(s.StewardLink),
 		Records: folder, Quiet: quiet, Conditions: wire.Conditions{Seed: s.Seed, Loss: s.Network.Loss, Jitter: time.Duration(s.Network.Jitter),
 			MinLatency: time.Duration(s.Network.MinLatency), MaxLatency: time.Duration(s.Network.MaxLatency)}}
 }

@@ -46,7 +46,7 @@ var reasons = map[string]struct {
 func stay(t *testing.T, reason string) (s silence) {
 	why := reasons[reason]
 	ear := newSpy()
-	story(t, Config{Homes: 3, Stewards: 2, attacks: []attack{ear.joins}, Conditions: street(7)}, func(w *World) {
+	story(t, Config{Homes: 3, Stewards: 2, Attackers: []Attack{{Does: ear.joins}}, Conditions: street(7)}, func(w *World) {
 		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
 		silent, other := w.Homes[0], w.Homes[1]
 		silent.Films(minute(t, filmed.Add(why.later)), why.at, why.offered)

@@ -13,7 +13,9 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
 )
 
 // A Scenario is a neighbourhood, a timetable of what happens in it, and what must come of it: the content of a TOML
@@ -58,14 +60,50 @@ type Scenario struct {
 		Jitter     Duration `toml:"jitter"`
 		Loss       float64  `toml:"loss"` // share of packets
 	} `toml:"network"`
-	Attackers struct {
-		Silent int `toml:"silent"` // stewards besides the others, whom homes choose alike, and who hand on nothing
-		Junk   int `toml:"junk"`   // as silent ones, but they send a hundred changed copies in place of a request
-	} `toml:"attackers"`
-	HomeLink    LinkTable `toml:"home_link"`
-	StewardLink LinkTable `toml:"steward_link"` // the police's too
-	Do          []Deed    `toml:"do"`
-	Must        Must      `toml:"must"`
+	Attackers   AttackTable `toml:"attackers"`
+	HomeLink    LinkTable   `toml:"home_link"`
+	StewardLink LinkTable   `toml:"steward_link"` // the police's too
+	Do          []Deed      `toml:"do"`
+	Must        Must        `toml:"must"`
+}
+
+// AttackTable counts attackers besides the other nodes, by what they do: see package attack. They are stewards, whom homes
+// choose among as among the others, but for those that say so.
+type AttackTable struct {
+	Silent      int `toml:"silent"`       // hand on nothing
+	SilentHomes int `toml:"silent_homes"` // the same, as homes
+	Junk        int `toml:"junk"`         // send a hundred changed copies in place of a request
+	Forgers     int `toml:"forgers"`      // send a hundred forged messages a second, for a minute from the first they hear
+	Turncoats   int `toml:"turncoats"`    // behave for two minutes
+	Censors     int `toml:"censors"`      // hand on everything but requests
+	SlowReaders int `toml:"slow_readers"` // as homes: ask for much and read nothing
+	Sybils      int `toml:"sybils"`       // as homes: dial every address that any of them learns of, and hand on nothing
+}
+
+func (t *AttackTable) counts() map[string]*int {
+	return map[string]*int{"silent": &t.Silent, "silent_homes": &t.SilentHomes, "junk": &t.Junk, "forgers": &t.Forgers, "turncoats": &t.Turncoats,
+		"censors": &t.Censors, "slow_readers": &t.SlowReaders, "sybils": &t.Sybils}
+}
+
+// all lists the attackers of a scenario.
+func (t AttackTable) all() (all []Attack) {
+	ring := &attack.Ring{}
+	for _, row := range []struct {
+		count int
+		does  Attack
+	}{
+		{t.Silent, Attack{Does: attack.Silent}},
+		{t.Junk, Attack{Does: attack.Junk}},
+		{t.Forgers, Attack{Does: attack.Forger(100, time.Minute)}},
+		{t.Turncoats, Attack{Does: attack.Turncoat(2 * time.Minute)}},
+		{t.Censors, Attack{Does: attack.Censor(func(consent.AgencyID) bool { return true })}},
+		{t.SilentHomes, Attack{Does: attack.Silent, Home: true}},
+		{t.SlowReaders, Attack{Does: attack.SlowReader, Home: true}},
+		{t.Sybils, Attack{Does: ring.Member(attack.Silent), Home: true}},
+	} {
+		all = append(all, slices.Repeat([]Attack{row.does}, row.count)...)
+	}
+	return all
 }
 
 // LinkTable is a kind of household's connection.
@@ -162,6 +200,11 @@ func (s *Scenario) check(text []byte) error {
 	if s.Model {
 		most = maxModelled
 	}
+	for kind, count := range s.Attackers.counts() {
+		if *count < 0 || *count > most {
+			return wrong("attackers."+kind, "%d is not a number of attackers from 0 to %d", *count, most)
+		}
+	}
 	switch {
 	case strings.TrimSpace(s.About) == "":
 		return wrong("about", "a scenario says in a paragraph what it shows")
@@ -169,11 +212,7 @@ func (s *Scenario) check(text []byte) error {
 		return wrong("homes", "%d is not a number of homes from 1 to %d", s.Homes, most)
 	case s.Stewards < 0 || s.Stewards > most:
 		return wrong("stewards", "%d is not a number of stewards from 1 to %d", s.Stewards, most)
-	case s.Attackers.Silent < 0 || s.Attackers.Silent > most:
-		return wrong("attackers.silent", "%d is not a number of stewards from 0 to %d", s.Attackers.Silent, most)
-	case s.Attackers.Junk < 0 || s.Attackers.Junk > most:
-		return wrong("attackers.junk", "%d is not a number of stewards from 0 to %d", s.Attackers.Junk, most)
-	case s.Model && s.Attackers.Silent+s.Attackers.Junk > 0:
+	case s.Model && s.Attackers != AttackTable{}:
 		return wrong("attackers", "the model has no attackers")
 	case s.Model && s.Witnesses > 0:
 		return wrong("witnesses", "the model has none")

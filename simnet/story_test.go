@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
 )
 
@@ -70,7 +71,7 @@ func TestLossDelaysAndLosesNothing(t *testing.T) {
 }
 
 func TestStewardsWhoHandOnNothingHideNothing(t *testing.T) {
-	story(t, Config{Homes: 30, Stewards: 6, Silent: 4, NATShare: 0.9, Conditions: street(6)}, func(w *World) { w.everyone(5*time.Second, time.Second) })
+	story(t, Config{Homes: 30, Stewards: 6, Attackers: slices.Repeat([]Attack{{Does: attack.Silent}}, 4), NATShare: 0.9, Conditions: street(6)}, func(w *World) { w.everyone(5*time.Second, time.Second) })
 }
 
 func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {

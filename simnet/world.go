@@ -31,8 +31,7 @@ type Config struct {
 	wire.Conditions
 	Homes     int
 	Stewards  int             // 5 if 0; NoStewards for none
-	Silent    int             // further stewards, who are attackers: homes choose among all, and these hand on nothing
-	Junk      int             // further ones, who send changed copies of each request in its place
+	Attackers []Attack        // homes choose among all stewards, these included
 	NATShare  float64         // of homes
 	Kinds     []wire.NATKind  // of the NATs of the first homes, who have one then
 	Station   wire.LinkConfig // of the police; as Hub where it names no speed
@@ -44,8 +43,6 @@ type Config struct {
 	Quorum    int             // of witnesses
 	Records   string          // folder for what nodes keep, the test's own if empty
 	Quiet     bool            // nodes do not log into the story
-
-	attacks []attack // of further stewards, whom homes choose alike
 }
 
 // NoStewards is a neighbourhood in which nodes only know whom they are told of.
@@ -56,15 +53,15 @@ const NoStewards = -1
 // story fails.
 type World struct {
 	*wire.Net
-	Police   *Police
-	Stewards []*Node
-	Homes    []*Owner
+	Police    *Police
+	Stewards  []*Node
+	Homes     []*Owner
+	Attackers []*Attacker
 
-	attackers []*attacker
-	others    []*Node // who joined later
+	others []*Node // who joined later
 
 	hub  wire.LinkConfig
-	hubs []string // addresses of stewards, and of attackers behind them
+	hubs []string // addresses of stewards, and of attackers who are some
 
 	signer    consent.Key // of the charter
 	witnesses []consent.Key
@@ -132,18 +129,22 @@ func New(t testing.TB, cfg Config) *World {
 		w.Stewards = append(w.Stewards, n)
 	}
 	w.hubs = w.addrs(w.Stewards)
-	for i, does := range slices.Concat(slices.Repeat([]attack{silent}, cfg.Silent), slices.Repeat([]attack{junk}, cfg.Junk), cfg.attacks) {
-		a := w.attacker(fmt.Sprintf("attacker%d", i+1), w.hub, does)
-		w.attackers = append(w.attackers, a)
-		w.hubs = append(w.hubs, a.addr)
+	for _, does := range cfg.Attackers {
+		if a := w.attacker(does); !does.Home {
+			w.hubs = append(w.hubs, a.addr())
+		}
 	}
 	// Every steward's address is known before the first one runs, so that each lists all others.
 	for i, n := range w.Stewards {
 		n.stewards = slices.Delete(slices.Clone(w.hubs), i, i+1)
 		n.Start()
 	}
-	for i, a := range w.attackers {
-		a.start(slices.Delete(slices.Clone(w.hubs), cfg.Stewards+i, cfg.Stewards+i+1))
+	for i, a := range w.Attackers {
+		lists := slices.DeleteFunc(slices.Clone(w.hubs), func(s string) bool { return s == a.addr() })
+		if a.does.Home {
+			lists = cfg.chosen(w.hubs, cfg.Homes+i)
+		}
+		a.starts(lists)
 	}
 	police.opens("police", w.hubs)
 	w.Police = police
@@ -154,9 +155,7 @@ func New(t testing.TB, cfg Config) *World {
 			link.NAT, link.Kind = true, cfg.Kinds[i]
 		}
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
-		for _, s := range cfg.keeps(i) {
-			o.stewards = append(o.stewards, w.hubs[s])
-		}
+		o.stewards = cfg.chosen(w.hubs, i)
 		w.Homes = append(w.Homes, o)
 		o.Start()
 	}
@@ -166,12 +165,25 @@ func New(t testing.TB, cfg Config) *World {
 // keeps picks the stewards of a home; those behind the honest ones are attackers. Neighbouring picks of one rotation
 // are different stewards.
 func (c Config) keeps(home int) (stewards []int) {
-	all := c.Stewards + c.Silent + c.Junk + len(c.attacks)
+	all := c.Stewards
+	for _, a := range c.Attackers {
+		if !a.Home {
+			all++
+		}
+	}
 	first := int(wire.Share(c.Seed, drawStewards, uint64(home)) * float64(all))
 	for k := range min(c.Known, all) {
 		stewards = append(stewards, (first+k*max(1, all/c.Known))%all)
 	}
 	return stewards
+}
+
+// chosen are the addresses of those.
+func (c Config) chosen(hubs []string, home int) (addrs []string) {
+	for _, s := range c.keeps(home) {
+		addrs = append(addrs, hubs[s])
+	}
+	return addrs
 }
 
 // What worlds draw, beside what the network draws.
@@ -250,8 +262,8 @@ func (w *World) end() {
 	for _, s := range w.Stewards {
 		s.Stop()
 	}
-	for _, a := range w.attackers {
-		a.stop()
+	for _, a := range w.Attackers {
+		a.Stop()
 	}
 	w.Close()
 }
