@@ -9,8 +9,11 @@
 //
 // Messages are rare and each one matters. So a publisher sends to all its peers at once (flood publish); peers are
 // scored by invalid messages and broken promises only, never by how much they deliver, which would punish honest peers
-// of a quiet topic; a peer may announce only a few messages at a time, which bounds what a flood costs before its
-// sender is scored out; and a peer that is scored out is disconnected and blocked for an hour.
+// of a quiet topic; a peer may announce only a few messages at a time; and a peer is disconnected and blocked for an
+// hour by its fourth message that is rejected, or once it is scored out. What it sent beside those nobody looks at.
+//
+// Strangers who connect to a host neither displace those it dials on purpose (Host.Chosen) from its mesh nor keep
+// them from it.
 package gossip
 
 import (
@@ -41,6 +44,8 @@ const (
 	gossipBelow  = -500.0
 	publishBelow = -1000.0
 	outBelow     = -2500.0
+	chosenScore  = 5 * maxFirst
+	maxFirst     = 20.0
 )
 
 // Verdict says what becomes of a message.
@@ -62,6 +67,8 @@ type Topic struct {
 	leave  func()
 	cancel context.CancelFunc
 	copies atomic.Int64
+	ward   *ward
+	missed chan struct{}
 }
 
 // Join joins the mesh's one topic; call it once on a host. It lasts until ctx ends or Close.
@@ -76,7 +83,7 @@ type Topic struct {
 // message would circulate again after that.
 func Join(ctx context.Context, h *host.Host, topic string, check func(from string, msg []byte) Verdict) (*Topic, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	t := &Topic{h: h, name: topic, cancel: cancel}
+	t := &Topic{h: h, name: topic, cancel: cancel, ward: newWard(), missed: make(chan struct{}, 1)}
 	if err := t.join(ctx, check); err != nil {
 		cancel()
 		return nil, fmt.Errorf("gossip: join %q: %w", topic, err)
@@ -86,7 +93,7 @@ func Join(ctx context.Context, h *host.Host, topic string, check func(from strin
 
 func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) error {
 	h := t.h
-	score, thresholds := scoring(t.name)
+	score, thresholds := scoring(t.name, func(p peer.ID) bool { return h.Chosen(p.String()) })
 	ps, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
 		pubsub.WithGossipSubProtocols([]protocol.ID{protocolID}, features),
 		pubsub.WithGossipSubParams(params(h.Role())),
@@ -104,6 +111,9 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 			if !h.Mesh(p.String()) {
 				return errors.New("gossip: not a mesh peer")
 			}
+			if t.ward.deaf(p) {
+				return errors.New("gossip: it sent too much")
+			}
 			t.copies.Add(int64(len(rpc.GetPublish())))
 			return nil
 		}),
@@ -114,7 +124,7 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 		return err
 	}
 	t.ps = ps
-	if err := ps.RegisterTopicValidator(t.name, validator(check), pubsub.WithValidatorInline(true)); err != nil {
+	if err := ps.RegisterTopicValidator(t.name, t.validator(check), pubsub.WithValidatorInline(true)); err != nil {
 		return err
 	}
 	if t.topic, err = ps.Join(t.name); err != nil {
@@ -129,13 +139,32 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 	return nil
 }
 
-func validator(check func(string, []byte) Verdict) pubsub.ValidatorEx {
+func (t *Topic) validator(check func(string, []byte) Verdict) pubsub.ValidatorEx {
 	return func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
-		// Bytes outside the data are no part of the id, so a message that has any is not ours.
-		if len(m.Data) > MaxMessage || len(m.ProtoReflect().GetUnknown()) > 0 {
-			return pubsub.ValidationReject
+		judge := func() Verdict {
+			// Bytes outside the data are no part of the id, so a message that has any is not ours.
+			if len(m.Data) > MaxMessage || len(m.ProtoReflect().GetUnknown()) > 0 {
+				return Reject
+			}
+			return check(from.String(), m.Data)
 		}
-		switch check(from.String(), m.Data) {
+		var v Verdict
+		if from == t.h.Libp2p().ID() {
+			v = judge()
+		} else {
+			var looked, out bool
+			v, looked, out = t.ward.judge(from, judge)
+			if out {
+				t.part(from, errors.New("it sent messages that anybody can tell to be wrong"))
+			}
+			if !looked {
+				select {
+				case t.missed <- struct{}{}:
+				default:
+				}
+			}
+		}
+		switch v {
 		case Accept:
 			return pubsub.ValidationAccept
 		case Reject:
@@ -164,14 +193,17 @@ func params(r host.Role) pubsub.GossipSubParams {
 		p.D, p.Dlo, p.Dhi, p.Dscore, p.Dout = 24, 18, 512, 16, 8
 	}
 	p.HistoryLength, p.HistoryGossip = 12, 6
+	// Strangers may have filled the mesh before a chosen peer was there: it is asked in within seconds, not a minute.
+	p.OpportunisticGraftTicks = 5
 	p.MaxIHaveLength, p.MaxIHaveMessages = 16, 2
 	p.MaxIDontWantLength, p.MaxIDontWantMessages = 16, 64
 	return p
 }
 
 // scoring: P2 (first deliveries) a little, P4 (invalid messages) and P7 (broken promises) a lot, P3 (mesh deliveries)
-// off. Four invalid messages within the hour put a peer out: the penalty is 200 times their number squared.
-func scoring(topic string) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
+// off. Four invalid messages within the hour put a peer out: the penalty is 200 times their number squared. A chosen
+// peer is better than any stranger can become, so that a mesh full of strangers keeps it, and takes it in.
+func scoring(topic string, chosen func(peer.ID) bool) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	return &pubsub.PeerScoreParams{
 			SkipAtomicValidation: true,
 			Topics: map[string]*pubsub.TopicScoreParams{topic: {
@@ -180,11 +212,17 @@ func scoring(topic string) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds
 				TimeInMeshQuantum:              time.Second, // unused, and divided by
 				FirstMessageDeliveriesWeight:   1,
 				FirstMessageDeliveriesDecay:    pubsub.ScoreParameterDecay(10 * time.Hour),
-				FirstMessageDeliveriesCap:      20,
+				FirstMessageDeliveriesCap:      maxFirst,
 				InvalidMessageDeliveriesWeight: -200,
 				InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(time.Hour),
 			}},
-			AppSpecificScore: func(peer.ID) float64 { return 0 },
+			AppSpecificScore: func(p peer.ID) float64 {
+				if chosen(p) {
+					return chosenScore
+				}
+				return 0
+			},
+			AppSpecificWeight: 1,
 			// No penalty for sharing an address (P6): whole streets share one, and the host bounds connections by address.
 			BehaviourPenaltyWeight:    -10,
 			BehaviourPenaltyThreshold: 6,
@@ -195,7 +233,7 @@ func scoring(topic string) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds
 			SeenMsgTTL:                seenTTL,
 		}, &pubsub.PeerScoreThresholds{
 			GossipThreshold: gossipBelow, PublishThreshold: publishBelow, GraylistThreshold: outBelow,
-			AcceptPXThreshold: 1 << 20, OpportunisticGraftThreshold: 1,
+			AcceptPXThreshold: 1 << 20, OpportunisticGraftThreshold: maxFirst + 1, // strangers in the mesh have less
 		}
 }
 
@@ -203,11 +241,19 @@ func scoring(topic string) (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds
 func (t *Topic) scoreOut(scores map[peer.ID]float64) {
 	for p, s := range scores {
 		if s < outBelow && len(t.h.Libp2p().Network().ConnsToPeer(p)) > 0 {
-			t.h.Misbehaved(p.String(), string(protocolID), fmt.Errorf("scored out at %.0f for invalid messages or broken promises", s))
-			t.h.Block(p.String(), blockFor)
+			t.part(p, fmt.Errorf("scored out at %.0f for invalid messages or broken promises", s))
 		}
 	}
 }
+
+func (t *Topic) part(p peer.ID, why error) {
+	t.h.Misbehaved(p.String(), string(protocolID), why)
+	t.h.Block(p.String(), blockFor)
+}
+
+// Missed tells that messages of a peer that was put out were not looked at. A true one may have been among them, and
+// gossip does not bring it again: whoever hears this catches up.
+func (t *Topic) Missed() <-chan struct{} { return t.missed }
 
 // Publish sends a message to the mesh. It runs check too, with the host's own id as from and nothing held against it;
 // when check does not say Accept the message is not sent and Publish says so. With no peer connected it returns nil:

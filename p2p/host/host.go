@@ -379,6 +379,18 @@ func (h *Host) isMesh(p peer.ID) bool {
 	return h.mesh[p]
 }
 
+// Chosen says whether a peer is one of this host's stewards, or was dialled on purpose. Anybody can be a stranger, with
+// as many ids as they like; nobody becomes a chosen peer by themselves.
+func (h *Host) Chosen(id string) bool {
+	p, err := peer.Decode(id)
+	if err != nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mesh[p]
+}
+
 // Gate installs a function that says whether a peer may connect at all; nil lets everybody. It is asked for each new
 // connection, from many goroutines.
 func (h *Host) Gate(allow func(id string) bool) { h.gate.setAllow(allow) }
