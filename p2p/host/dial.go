@@ -18,7 +18,8 @@ import (
 const (
 	firstWait  = 2 * time.Second // at most, before a lost peer is dialled again; doubled each time it fails
 	longWait   = 2 * time.Minute
-	shortWait  = 5 * time.Second // in place of longWait where all hangs on the peer: see longest
+	chosenWait = 10 * time.Second // in place of longWait for a steward that cannot be reached
+	shortWait  = 5 * time.Second  // in place of longWait where all hangs on the peer: see longest
 	dialAtOnce = 4
 	maxAddrs   = 8 // of one peer
 	dialTime   = 20 * time.Second
@@ -81,8 +82,10 @@ func (h *Host) mergeCandidate(info peer.AddrInfo, k kind) {
 }
 
 // Run keeps the host connected until ctx ends: while fewer than Config.Degree candidates are connected it dials
-// stewards first, then cached and LAN peers in random order, each no sooner than its jittered back-off allows. A lost
-// connection is noticed at once and redialled within seconds. Without candidates it waits to be found.
+// stewards first, then cached and LAN peers in random order, each no sooner than its jittered back-off allows. Other
+// peers do not take the place of stewards: these are dialled while fewer than Config.Degree of them are connected. A
+// lost connection is noticed at once and redialled within seconds, and a steward that cannot be reached is tried
+// several times a minute, whoever else is there: it may be the only honest peer. Without candidates Run waits to be found.
 func (h *Host) Run(ctx context.Context) error {
 	if h.cfg.MDNS && !h.cfg.Network.Simulated() && h.cfg.Role != Requester {
 		s := mdns.NewMdnsService(h.h, mdnsName, (*found)(h))
@@ -126,15 +129,21 @@ func (h *Host) Run(ctx context.Context) error {
 func (h *Host) due(now time.Time, wait *time.Duration) []*candidate {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	have := 0
+	have, stewards := 0, 0
+	is := func(c *candidate) {
+		have++
+		if c.kind == steward {
+			stewards++
+		}
+	}
 	var out []*candidate
 	for _, c := range h.book {
 		switch {
 		case h.h.Network().Connectedness(c.info.ID) == network.Connected:
-			have++
+			is(c)
 			c.up = true
 		case c.busy:
-			have++
+			is(c)
 		case h.cfg.Role == Requester && c.kind != steward:
 		case c.info.ID == h.h.ID():
 		default:
@@ -149,10 +158,9 @@ func (h *Host) due(now time.Time, wait *time.Duration) []*candidate {
 	}
 	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
 	slices.SortStableFunc(out, func(a, b *candidate) int { return int(b.kind) - int(a.kind) })
-	need := max(0, h.cfg.Degree-have)
 	picked := out[:0]
 	for _, c := range out {
-		if need == 0 {
+		if have >= h.cfg.Degree && (c.kind != steward || stewards >= h.cfg.Degree) {
 			break
 		}
 		if d := c.next.Sub(now); d > 0 {
@@ -161,7 +169,7 @@ func (h *Host) due(now time.Time, wait *time.Duration) []*candidate {
 		}
 		c.busy = true
 		picked = append(picked, c)
-		need--
+		is(c)
 	}
 	return picked
 }
@@ -179,6 +187,9 @@ func (h *Host) dial(ctx context.Context, c *candidate) {
 	}
 	err := h.h.Connect(ctx, info)
 	longest := h.longest()
+	if k == steward && err != nil {
+		longest = min(longest, chosenWait)
+	}
 	h.mu.Lock()
 	c.busy = false
 	if c.err = err; err != nil {

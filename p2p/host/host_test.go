@@ -175,3 +175,32 @@ func TestBadConfigIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// A node that has enough other peers still dials a steward that it lost: those may all be one person's.
+func TestOtherPeersDoNotTakeAStewardsPlace(t *testing.T) {
+	at := func() string {
+		id, err := IDOf(newKey(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "/ip4/127.0.0.1/tcp/1/p2p/" + id
+	}
+	h := start(t, Config{Degree: 2, Stewards: []string{at()}, Cached: []string{at(), at(), at()}})
+	defer h.Close()
+	for _, c := range h.book {
+		c.busy = c.kind == cached
+	}
+	wait := longWait
+	if got := h.due(time.Now(), &wait); len(got) != 1 || got[0].kind != steward {
+		t.Errorf("%d peers are to be dialled, want the steward", len(got))
+	}
+	if got := h.due(time.Now(), &wait); len(got) != 0 {
+		t.Errorf("%d more peers are to be dialled", len(got))
+	}
+	for _, c := range h.book {
+		c.busy = c.kind == steward
+	}
+	if got := h.due(time.Now(), &wait); len(got) != 1 || got[0].kind != cached {
+		t.Errorf("%d peers are to be dialled beside the steward, want one", len(got))
+	}
+}
