@@ -20,15 +20,19 @@
 // # Behaviour
 //
 // A server gives one stream at a time to a peer and no more than Burst in a minute, each for at most two minutes and
-// MaxPull bytes. A client stops after the same time and bytes and goes on at the next pull. Errors of Sink.Take are
-// taken for the peer's fault, unless they wrap ErrOwn: they end the pull and are logged as such.
+// MaxPull bytes. When all its streams are taken, the one on which nothing moved for the longest gives way to a newcomer,
+// so that peers who read slowly or not at all keep nobody out. A client stops after the same time and bytes and goes on
+// at the next pull. Errors of Sink.Take are taken for the peer's fault, unless they wrap ErrOwn: they end the pull and
+// are logged as such.
+//
+// Strangers can connect to a node in any number and let its pulls wait. So those from the peers it chose itself
+// (host.Host.Chosen) wait for no others, are tried again soon when they fail, and are every other one of the regular pulls.
 package sync
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	gosync "sync"
 	"time"
@@ -52,7 +56,9 @@ const (
 	MaxPull       = 64 << 20 // bytes of entries in one pull
 	Burst         = 20       // pulls a peer may start in a minute
 	maxStreams    = 16       // served at once
-	maxPulls      = 4        // of our own at once
+	maxPulls      = 4        // of our own at once, from strangers
+	maxChosen     = 8        // and from chosen peers
+	maxAgain      = 4        // times that a failed pull from one of these is tried again
 	maxWants      = 4096     // answered on one stream
 	maxWatched    = 4096     // peers whose rate is remembered
 )
@@ -100,7 +106,9 @@ type Syncer struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	running gosync.WaitGroup
-	fresh   chan string // newly connected peers, for Run
+	fresh   chan turn     // newly connected peers, for Run
+	chosen  chan turn     // those of them that this node chose
+	hurry   chan struct{} // makes the next regular pull due
 	sinkMu  gosync.Mutex
 
 	mu      gosync.Mutex
@@ -110,11 +118,10 @@ type Syncer struct {
 	streams int
 }
 
-// rate is a peer's allowance of pulls.
-type rate struct {
-	busy bool
-	left float64
-	at   time.Time
+// A turn is a peer to pull from, and how often that failed.
+type turn struct {
+	peer   string
+	failed int
 }
 
 // ErrOwn marks an error of Sink.Take that is no fault of the peer's, such as a full disk.
@@ -130,17 +137,13 @@ func Serve(h *host.Host, src Source, sink Sink) (*Syncer, error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Syncer{h: h, src: src, sink: sink, frameTime: 30 * time.Second, pullTime: 2 * time.Minute, maxPull: MaxPull,
-		ctx: ctx, cancel: cancel, fresh: make(chan string, 64), pulling: map[peer.ID]bool{}, served: map[peer.ID]*rate{}}
+		ctx: ctx, cancel: cancel, fresh: make(chan turn, 64), chosen: make(chan turn, 64), hurry: make(chan struct{}, 1),
+		pulling: map[peer.ID]bool{}, served: map[peer.ID]*rate{}}
 	if src != nil {
 		h.Libp2p().SetStreamHandler(Protocol, s.serve)
 	}
 	if sink != nil {
-		h.OnPeer(func(id string) {
-			select {
-			case s.fresh <- id:
-			default: // so many at once that the regular pulls will do
-			}
-		})
+		h.OnPeer(func(id string) { s.queue(turn{peer: id}) })
 	}
 	return s, nil
 }
@@ -153,44 +156,83 @@ func (s *Syncer) Run(ctx context.Context, every time.Duration) error {
 	if every <= 0 {
 		every = 5 * time.Minute
 	}
-	slots := make(chan struct{}, maxPulls)
-	defer func() { // every pull has ended before Run does
-		for range maxPulls {
-			slots <- struct{}{}
-		}
-	}()
-	for {
+	var queues gosync.WaitGroup
+	defer queues.Wait() // every pull has ended before Run does
+	queues.Go(func() { s.pulls(ctx, s.fresh, maxPulls) })
+	queues.Go(func() { s.pulls(ctx, s.chosen, maxChosen) })
+	for strangers := false; ; strangers = !strangers {
 		// Half to one and a half of the interval, so that a mesh does not fall into step.
 		t := time.NewTimer(every/2 + rand.N(every))
-		var id string
 		select {
 		case <-ctx.Done():
 			t.Stop()
 			return nil
-		case id = <-s.fresh:
+		case <-s.hurry:
 		case <-t.C:
-			id = s.anyPeer()
 		}
 		t.Stop()
-		if id == "" {
-			continue
+		if id := s.anyPeer(strangers); id != "" {
+			s.queue(turn{peer: id})
 		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
-		}
-		go func() {
-			defer func() { <-slots }()
-			if err := s.Pull(ctx, id); err != nil && ctx.Err() == nil {
-				s.h.Log().Debug("pull ended early", "peer", id, "error", err)
-			}
-		}()
 	}
 }
 
-func (s *Syncer) anyPeer() string {
-	var ids []string
+// Soon makes Run pull from a peer.
+func (s *Syncer) Soon(peerID string) { s.queue(turn{peer: peerID}) }
+
+// Hurry makes Run pull from a peer now, a chosen one where there is one, as something may have been missed.
+func (s *Syncer) Hurry() {
+	select {
+	case s.hurry <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Syncer) queue(t turn) {
+	to := s.fresh
+	if s.h.Chosen(t.peer) {
+		to = s.chosen
+	}
+	select {
+	case to <- t:
+	default: // so many at once that the regular pulls will do
+	}
+}
+
+// pulls works a queue off, so many at once, until ctx ends.
+func (s *Syncer) pulls(ctx context.Context, queue <-chan turn, most int) {
+	slots := make(chan struct{}, most)
+	var running gosync.WaitGroup
+	defer running.Wait()
+	for {
+		var t turn
+		select {
+		case <-ctx.Done():
+			return
+		case t = <-queue:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case slots <- struct{}{}:
+		}
+		running.Go(func() {
+			defer func() { <-slots }()
+			err := s.Pull(ctx, t.peer)
+			if err == nil || ctx.Err() != nil || errors.Is(err, ErrBusy) {
+				return
+			}
+			s.h.Log().Debug("pull ended early", "peer", t.peer, "error", err)
+			if t.failed++; t.failed <= maxAgain && s.h.Chosen(t.peer) {
+				time.AfterFunc(time.Second<<t.failed+rand.N(time.Second), func() { s.queue(t) })
+			}
+		})
+	}
+}
+
+// anyPeer draws one that can be pulled from: among the chosen ones if there are any, or else among all.
+func (s *Syncer) anyPeer(strangers bool) string {
+	var ids, chosen []string
 	for _, p := range s.h.Peers() {
 		if !s.h.Mesh(p.ID) {
 			continue
@@ -198,8 +240,14 @@ func (s *Syncer) anyPeer() string {
 		if id, err := peer.Decode(p.ID); err == nil {
 			if sup, _ := s.h.Libp2p().Peerstore().SupportsProtocols(id, Protocol); len(sup) > 0 {
 				ids = append(ids, p.ID)
+				if s.h.Chosen(p.ID) {
+					chosen = append(chosen, p.ID)
+				}
 			}
 		}
+	}
+	if len(chosen) > 0 && !strangers {
+		ids = chosen
 	}
 	if len(ids) == 0 {
 		return ""
@@ -320,104 +368,6 @@ func (s *Syncer) pull(w *wire, from string) error {
 		}
 	}
 	return nil
-}
-
-// enter admits a peer's stream, within its rate.
-func (s *Syncer) enter(p peer.ID, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.streams >= maxStreams {
-		return false
-	}
-	r := s.served[p]
-	if r == nil {
-		if len(s.served) >= maxWatched {
-			for id, r := range s.served {
-				if !r.busy && now.Sub(r.at) > time.Minute {
-					delete(s.served, id)
-				}
-			}
-			if len(s.served) >= maxWatched {
-				return false
-			}
-		}
-		r = &rate{left: Burst, at: now}
-		s.served[p] = r
-	}
-	r.left = min(Burst, r.left+now.Sub(r.at).Minutes()*Burst)
-	r.at = now
-	if r.busy || r.left < 1 {
-		return false
-	}
-	r.busy = true
-	r.left--
-	s.streams++
-	s.running.Add(1)
-	return true
-}
-
-func (s *Syncer) leave(p peer.ID) {
-	s.mu.Lock()
-	s.served[p].busy = false
-	s.streams--
-	s.mu.Unlock()
-	s.running.Done()
-}
-
-func (s *Syncer) serve(st network.Stream) {
-	p := st.Conn().RemotePeer()
-	if !s.h.Mesh(p.String()) || st.Scope().SetService("porchlight.sync") != nil || !s.enter(p, time.Now()) {
-		st.Reset()
-		return
-	}
-	defer s.leave(p)
-	ctx, cancel := context.WithTimeout(s.ctx, s.pullTime)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { st.Reset() })
-	defer stop()
-	if err := s.answer(&wire{st, s.frameTime}); err != nil {
-		st.Reset()
-		var bad *badPeer
-		if errors.As(err, &bad) {
-			s.h.Misbehaved(p.String(), Protocol, err)
-		}
-		return
-	}
-	st.Close()
-}
-
-func (s *Syncer) answer(w *wire) error {
-	if _, err := w.expect(kindAsk); err != nil {
-		return err
-	}
-	if err := w.send(kindHeads, encodeHeads(s.src.Heads())); err != nil {
-		return err
-	}
-	var sent int64
-	for range maxWants {
-		b, err := w.expect(kindWant)
-		if errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		r, err := decodeWant(b)
-		if err != nil {
-			return err
-		}
-		var entries [][]byte
-		if sent < s.maxPull+MaxBatch { // the client's own bound is reached first
-			if entries, err = s.src.Entries(r.Log, r.From, int(min(r.To-r.From, MaxBatchCount))); err != nil {
-				return fmt.Errorf("sync: read log %q from %d on: %w", r.Log, r.From, err)
-			}
-		}
-		out := encodeEntries(entries)
-		if err := w.send(kindEntries, out); err != nil {
-			return err
-		}
-		sent += int64(len(out))
-	}
-	return blame("more than %d requests on one stream", maxWants)
 }
 
 // Close stops answering, ends pulls under way and waits for them.

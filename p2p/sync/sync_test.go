@@ -281,6 +281,46 @@ func TestServerIsBounded(t *testing.T) {
 	}
 }
 
+// When all streams are taken, the one on which nothing moves gives way, or else the one that has been there too long.
+func TestASlowStreamGivesWay(t *testing.T) {
+	s := &Syncer{served: map[peer.ID]*rate{}}
+	now := time.Unix(1e9, 0)
+	cut := make(chan peer.ID, maxStreams)
+	for i := range maxStreams {
+		p := peer.ID(fmt.Sprint("p", i))
+		s.enter(p, now.Add(time.Duration(i)*time.Millisecond))
+		s.served[p].cut = func() { cut <- p }
+	}
+	if s.enter("early", now.Add(time.Second)) {
+		t.Error("somebody had to give way at once")
+	}
+	now = now.Add(idleTime + time.Second)
+	for i := range maxStreams {
+		if i != 5 {
+			s.served[peer.ID(fmt.Sprint("p", i))].moved = now
+		}
+	}
+	if !s.enter("one", now) || <-cut != "p5" || s.streams != maxStreams {
+		t.Errorf("the stream on which nothing moves did not give way; %d are taken", s.streams)
+	}
+	s.served["one"].cut = func() { cut <- "one" }
+	if s.enter("two", now) {
+		t.Error("a stream that moves gave way")
+	}
+	now = now.Add(fairTime)
+	for _, r := range s.served {
+		r.moved = now
+	}
+	if !s.enter("two", now) || <-cut != "p0" {
+		t.Error("the stream that has been there the longest did not give way")
+	}
+	s.leave("p5")
+	s.leave("p0")
+	if s.streams != maxStreams {
+		t.Errorf("%d streams are counted", s.streams)
+	}
+}
+
 func TestRequesterServesItsStewardsOnly(t *testing.T) {
 	r, stranger := start(t, host.Requester), start(t, host.Home)
 	full := newShelf()
