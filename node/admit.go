@@ -396,7 +396,8 @@ func (r *recent) add(s string) bool {
 }
 
 // A pull is a peer that passed on an entry ahead of this node's docket. It may be behind itself, and fetching what comes
-// before the entry just now, so it is asked again, a second later, then two, until this docket has the entry.
+// before the entry just now, or it may not mean well. So peers are asked again, a second later, then two, until this
+// docket has the entry: in turn this one, and one that this node chose.
 type pull struct {
 	peer   string
 	docket *Docket
@@ -405,6 +406,10 @@ type pull struct {
 }
 
 const pullTries = 4
+
+// missedWait is how long after a peer was put out the node catches up: another one will have by then what came through
+// that peer first. It also bounds how often anybody can make the node do so.
+const missedWait = 3 * time.Second
 
 // catchUp asks for a pull soon; Run does it.
 func (p *Peer) catchUp(want pull) {

@@ -346,6 +346,21 @@ func (p *Peer) Run(ctx context.Context) error {
 	g.Go(func() error { return p.host.Run(ctx) })
 	g.Go(func() error { return p.syncer.Run(ctx, time.Duration(p.Config.CatchUp)) })
 	g.Go(func() error { return p.runDirectory(ctx) })
+	g.Go(func() error { // what was not looked at by gossip comes by catching up
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-p.topic.Missed():
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(missedWait):
+				p.syncer.Hurry()
+			}
+		}
+	})
 	g.Go(func() error { // beside the pulls, which may wait long for a peer
 		for {
 			select {
@@ -366,10 +381,15 @@ func (p *Peer) Run(ctx context.Context) error {
 			case <-t.C:
 				p.saveKnown()
 			case want := <-p.pulls:
-				if err := p.syncer.Pull(ctx, want.peer); err != nil && !errors.Is(err, p2psync.ErrBusy) {
-					p.Log.Debug("not caught up", "peer", want.peer, "err", err)
+				if want.docket.Size() > want.index {
+					continue
 				}
-				if wait := time.Second << want.tried; want.docket.Size() <= want.index && want.tried < pullTries {
+				if want.tried%2 == 0 {
+					p.syncer.Soon(want.peer)
+				} else {
+					p.syncer.Hurry()
+				}
+				if wait := time.Second << want.tried; want.tried < pullTries {
 					want.tried++
 					time.AfterFunc(wait, func() { p.catchUp(want) })
 				}
