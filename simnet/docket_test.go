@@ -360,7 +360,7 @@ func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
 
 // An ear is a steward that notes what honest nodes send it: it hears nobody who attacks.
 type ear struct {
-	mallory string
+	mallory []string // whom it does not hear
 
 	mu    sync.Mutex
 	heard map[string]bool // requests, and what is no message of a docket
@@ -369,13 +369,13 @@ type ear struct {
 // calls has the ear know who attacks.
 func (e *ear) calls(does attack.Program) attack.Program {
 	return func(ctx context.Context, h *host.Host, topic string) (func() error, error) {
-		e.mallory = h.ID()
+		e.mallory = append(e.mallory, h.ID())
 		return does(ctx, h, topic)
 	}
 }
 
 func (e *ear) joins(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
-	h.Gate(func(id string) bool { return id != e.mallory })
+	h.Gate(func(id string) bool { return !slices.Contains(e.mallory, id) })
 	t, err := gossip.Join(ctx, h, topic, func(_ string, msg []byte) gossip.Verdict {
 		_, asks := attack.RequestIn(msg)
 		if _, err := docket.ParseBundle(msg); err == nil && !asks {

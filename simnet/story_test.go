@@ -20,8 +20,18 @@ func street(seed uint64) wire.Conditions {
 	return wire.Conditions{Seed: seed, MinLatency: 20 * time.Millisecond, MaxLatency: 60 * time.Millisecond}
 }
 
-// story runs a world in virtual time.
+// story runs a world in virtual time, once its nodes had a minute to meet.
 func story(t *testing.T, c Config, tell func(w *World)) {
+	t.Helper()
+	bubble(t, c, func(w *World) {
+		w.Settle(time.Minute)
+		tell(w)
+	})
+}
+
+// bubble runs a world in virtual time from its first moment.
+func bubble(t *testing.T, c Config, tell func(w *World)) {
+	t.Helper()
 	t.Helper()
 	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
 		if c.Homes > 6 {
@@ -31,9 +41,7 @@ func story(t *testing.T, c Config, tell func(w *World)) {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := New(t, c)
-		w.Settle(time.Minute)
-		tell(w)
+		tell(New(t, c))
 	})
 }
 

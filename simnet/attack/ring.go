@@ -11,7 +11,7 @@ import (
 )
 
 // A Ring is attackers who work together: each tells the others at what address it saw whom, and all of them dial
-// everybody there, three times at most. Its zero value is ready.
+// everybody there, three times at most. They have no connections among themselves. Its zero value is ready.
 type Ring struct {
 	// Around, where it is not empty, is the one peer that the ring dials.
 	Around string
@@ -32,6 +32,11 @@ func (r *Ring) Member(does Program) Program {
 		}
 		r.members[h.ID()] = true
 		r.mu.Unlock()
+		h.Gate(func(id string) bool {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return !r.members[id]
+		})
 		h.Libp2p().Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
 			r.Tells(c.RemotePeer().String(), c.RemoteMultiaddr().String())
 		}})

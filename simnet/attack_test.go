@@ -1,0 +1,293 @@
+package simnet
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
+	"github.com/porchlight-mesh/porchlight/simnet/wire"
+)
+
+// nightly skips what takes minutes.
+func nightly(t *testing.T) {
+	t.Helper()
+	if os.Getenv("PORCHLIGHT_NIGHTLY") == "" {
+		t.Skip("takes minutes: PORCHLIGHT_NIGHTLY=1 go test -timeout 1h -run " + t.Name() + " ./simnet")
+	}
+}
+
+func attackers(n int, does attack.Program, home bool) []Attack {
+	return slices.Repeat([]Attack{{Does: does, Home: home}}, n)
+}
+
+// Half of the stewards that homes choose among are one person's, who has many more identities, and all of these dial
+// whatever address one of them learns of. Nobody knew anybody before: the police ask ten seconds after the first node
+// starts.
+func coldStart(t *testing.T, c Config, stewards, others int) {
+	ring := &attack.Ring{}
+	c.Attackers = append(attackers(stewards, ring.Member(attack.Silent), false), attackers(others, ring.Member(attack.Silent), true)...)
+	bubble(t, c, func(w *World) {
+		w.Settle(10 * time.Second)
+		w.everyone(10*time.Second, 2500*time.Millisecond)
+	})
+}
+
+func TestFiftySybilsDoNotKeepAColdMeshFromHearing(t *testing.T) {
+	coldStart(t, Config{Homes: 40, Stewards: 10, NATShare: 0.5, Conditions: street(41)}, 10, 40)
+}
+
+func TestTwoHundredSybilsDoNotEither(t *testing.T) {
+	nightly(t)
+	coldStart(t, Config{Homes: 40, Stewards: 10, NATShare: 0.5, Conditions: street(42), Quiet: true}, 20, 180)
+}
+
+// surrounds has attackers around a node: three stewards that it keeps beside one honest one, and twenty who dial it.
+func (w *World) surrounds(n *Node, does attack.Program) (friend *Node, around []*wire.Link) {
+	w.t.Helper()
+	ring := &attack.Ring{Around: n.id}
+	ring.Tells(n.id, n.listen())
+	friend = w.Stewards[0]
+	n.Stop()
+	w.must(os.RemoveAll(filepath.Join(n.dir, "peers.json")))
+	n.stewards = []string{friend.addr()}
+	for i := range 23 {
+		a := w.Attacks(Attack{Does: ring.Member(does), Home: i >= 3}, friend)
+		around = append(around, a.Link)
+		if i < 3 {
+			n.stewards = append(n.stewards, a.addr())
+		}
+	}
+	n.Start()
+	w.Settle(30 * time.Second)
+	if n.Peers() < 20 {
+		w.fail("%s is not surrounded: %d peers", n.Name, n.Peers())
+	}
+	return friend, around
+}
+
+var eclipses = map[string]attack.Program{"silent": attack.Silent, "stalling": attack.Turncoat(0)}
+
+// A home whose only honest steward is cut off hears of nothing. It goes on looking for it, and catches up once it is back.
+func TestAnEclipsedHomeFindsItsStewardAgain(t *testing.T) {
+	for name, does := range eclipses {
+		t.Run(name, func(t *testing.T) {
+			story(t, Config{Homes: 6, Stewards: 3, Conditions: street(43)}, func(w *World) {
+				victim := w.Homes[0]
+				w.Police.Enrols()
+				_, around := w.surrounds(victim.Node, does)
+				first, at := w.Police.Asks()
+				w.shows(2*time.Second, w.everybody(), first)
+				t.Logf("surrounded, it hears after %v", time.Since(at))
+
+				w.Split(append(around, victim.Link))
+				w.Settle(2 * time.Minute)
+				id, _ := w.Police.Asks()
+				w.Settle(3 * time.Minute)
+				w.hides([]*Node{victim.Node}, id)
+				w.Heal()
+				healed := time.Now()
+				w.shows(30*time.Second, []*Node{victim.Node}, id)
+				t.Logf("it has the request %v after the cut", time.Since(healed))
+			})
+		})
+	}
+}
+
+// The police's only honest steward is cut off as they ask. Everybody has the request soon after it is back.
+func TestAnEclipsedPublisherIsHeardOnceItHasAnHonestPeer(t *testing.T) {
+	for name, does := range eclipses {
+		t.Run(name, func(t *testing.T) {
+			story(t, Config{Homes: 6, Stewards: 3, Conditions: street(44)}, func(w *World) {
+				w.Police.Enrols()
+				_, around := w.surrounds(w.Police.Node, does)
+				w.Split(append(around, w.Police.Link))
+				w.Settle(2 * time.Minute)
+				id, _ := w.Police.Asks()
+				w.Settle(3 * time.Minute)
+				w.hides(w.everybody(), id)
+				w.Heal()
+				healed := time.Now()
+				w.shows(30*time.Second, w.everybody(), id)
+				t.Logf("everybody has the request %v after the cut", time.Since(healed))
+			})
+		})
+	}
+}
+
+// Three of four stewards hand on everything but requests, and tell whoever catches up that there are none. A home that was away when the
+// police asked has the request soon after it is back.
+func TestCensorsHideNothing(t *testing.T) {
+	c := Config{Homes: 16, Stewards: 4, NATShare: 0.5, Conditions: street(45), Attackers: attackers(12, attack.Censor(func(consent.AgencyID) bool { return true }), false)}
+	story(t, c, func(w *World) {
+		w.Police.Enrols()
+		w.Settle(10 * time.Second)
+		away := w.Homes[3]
+		away.LosesPower()
+		id, at := w.Police.Asks()
+		w.shows(5*time.Second, w.everybody(), id)
+		t.Logf("everybody has the request after %v", time.Since(at))
+		w.Settle(time.Minute)
+		away.PowerReturns()
+		back := time.Now()
+		w.shows(30*time.Second, []*Node{away.Node}, id)
+		t.Logf("who was away has it %v after being back", time.Since(back))
+	})
+}
+
+// Three of four stewards behave for two minutes, so that everybody thinks well of them, and then hand on nothing.
+func TestTurncoatsHideNothing(t *testing.T) {
+	c := Config{Homes: 16, Stewards: 4, NATShare: 0.5, Conditions: street(46), Attackers: attackers(12, attack.Turncoat(2*time.Minute), false)}
+	story(t, c, func(w *World) {
+		first, at := w.Police.Asks()
+		w.shows(5*time.Second, w.everybody(), first)
+		t.Logf("everybody has the first request after %v", time.Since(at))
+		w.Settle(2 * time.Minute)
+		id, at := w.Police.Asks()
+		w.shows(5*time.Second, w.everybody(), id)
+		t.Logf("everybody has the second request after %v", time.Since(at))
+	})
+}
+
+// A split of a minute: connections across it are just about to be given up.
+func TestASplitOfAMinuteHeals(t *testing.T) {
+	c := Config{Homes: 20, Stewards: 6, NATShare: 0.9, Conditions: street(47), Attackers: attackers(2, attack.Silent, false)}
+	story(t, c, func(w *World) {
+		w.Police.Enrols()
+		away := slices.Clone(w.Stewards[:3])
+		for _, h := range w.Homes[:10] {
+			away = append(away, h.Node)
+		}
+		for _, asks := range []time.Duration{5 * time.Second, 40 * time.Second} {
+			w.Splits(away)
+			w.Settle(asks)
+			id, _ := w.Police.Asks()
+			w.Settle(time.Minute - asks)
+			w.hides(away, id)
+			w.Heals()
+			healed := time.Now()
+			w.shows(30*time.Second, w.everybody(), id)
+			t.Logf("asked %v into the split: everybody has the request %v after it", asks, time.Since(healed))
+			w.Settle(time.Minute)
+		}
+	})
+}
+
+// verified counts the messages of each attacker that each honest node looked into and found wanting, by what the nodes log.
+func (w *World) verified() (most int, by map[string]int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	by = map[string]int{}
+	for _, line := range w.told {
+		if !strings.Contains(line, `msg="message rejected"`) && !strings.Contains(line, `msg="message ignored"`) {
+			continue
+		}
+		for _, a := range w.Attackers {
+			if strings.Contains(line, "peer="+a.id) {
+				key := fmt.Sprintf("%s of %s", strings.Fields(line)[2], a.Name)
+				by[key]++
+				most = max(most, by[key])
+			}
+		}
+	}
+	return most, by
+}
+
+// Ten stewards send a hundred forged messages a second each, to everybody they find. Honest nodes look into a few of each and part from
+// them; nobody passes one on, and a request that is asked amid it arrives as ever.
+func TestForgersAreHeardOutBriefly(t *testing.T) {
+	ring := &attack.Ring{}
+	ear := &ear{heard: map[string]bool{}}
+	c := Config{Homes: 40, Stewards: 10, NATShare: 0.5, Conditions: street(48), Attackers: append(attackers(10, ear.calls(ring.Member(attack.Forger(100, time.Minute))), false), Attack{Does: ear.joins})}
+	story(t, c, func(w *World) {
+		w.Police.Enrols()
+		w.Settle(200 * time.Millisecond)
+		w.everyone(5*time.Second, time.Second)
+		w.Settle(25 * time.Second)
+		w.everyone(5*time.Second, time.Second)
+		w.Settle(30 * time.Second)
+		most, by := w.verified()
+		total := 0
+		for _, n := range by {
+			total += n
+		}
+		t.Logf("%d pairs of a node and a forger met, %d messages were verified, at most %d of one forger by one node", len(by), total, most)
+		if len(by) < 100 {
+			w.fail("there was no attack: %v", by)
+		}
+		if most > 8 {
+			w.fail("a node verified %d messages of one forger: %v", most, by)
+		}
+		for msg := range ear.heard {
+			w.isTrue([]byte(msg), 0)
+		}
+	})
+}
+
+// Twenty peers take all that the only steward gives to whoever catches up, and read none of it. They neither hold up a request nor keep
+// out a home that was away.
+func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	c := Config{Homes: 6, Stewards: 1, NATShare: 0.5, Conditions: street(49), Attackers: attackers(20, attack.SlowReader, true)}
+	story(t, c, func(w *World) {
+		w.Police.Enrols()
+		w.Settle(10 * time.Second)
+		away := w.Homes[2]
+		away.LosesPower()
+		id, at := w.Police.Asks()
+		w.shows(2*time.Second, w.everybody(), id)
+		t.Logf("everybody has the request after %v", time.Since(at))
+		w.Settle(time.Minute)
+		away.PowerReturns()
+		back := time.Now()
+		w.shows(20*time.Second, []*Node{away.Node}, id)
+		t.Logf("who was away has it %v after being back", time.Since(back))
+	})
+}
+
+// A crawler joins as a home would, and another one as a steward whom other stewards list and no home dials. They learn who the
+// stewards are and what is public, and of homes nothing.
+func TestACrawlerListsNoHome(t *testing.T) {
+	var out, in attack.Crawler
+	c := Config{Homes: 12, Stewards: 4, NATShare: 0.5, Conditions: street(50), Attackers: []Attack{{Does: out.Joins, Home: true}}}
+	story(t, c, func(w *World) {
+		steward := w.Attacks(Attack{Does: in.Joins})
+		for _, n := range w.Stewards[:2] {
+			n.Stop()
+			n.stewards = append(n.stewards, steward.addr())
+			n.Start()
+		}
+		w.Settle(30 * time.Second)
+		id, _ := w.Police.Asks()
+		w.Settle(2 * time.Minute)
+		w.Stewards[3].Stop() // it says farewell, to some whom it could name others
+		w.Settle(2 * time.Minute)
+		for name, crawler := range map[string]*attack.Crawler{"as a home": &out, "as a steward": &in} {
+			f := crawler.Found()
+			t.Logf("%s: %d peers, %d addresses, %d texts, protocols %v", name, len(f.Peers), len(f.Addrs), len(f.Texts), f.Protocols)
+			if f.Names(w.Stewards[0].id, "no address") == "" || !slices.ContainsFunc(f.Texts, func(s string) bool { _, asks := attack.RequestIn([]byte(s)); return asks }) {
+				w.fail("%s it did not crawl: %v", name, f.Peers)
+			}
+			for _, h := range w.Homes {
+				if !h.Knows(id) {
+					w.fail("%s missed the request", h.Name)
+				}
+				if where := f.Names(h.id, h.Link.IP().String()); where != "" {
+					w.fail("%s it found %s among its %s", name, h.Name, where)
+				}
+			}
+			for _, p := range f.Protocols {
+				if !strings.HasPrefix(p, "/porchlight/") && !strings.HasPrefix(p, "/ipfs/id/") {
+					w.fail("%s it found the protocol %s", name, p)
+				}
+			}
+			if len(f.Answered) > 0 {
+				w.fail("%s it was told of peers: %v", name, f.Answered)
+			}
+		}
+	})
+}
