@@ -2,6 +2,7 @@ package simnet
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -287,6 +288,60 @@ func TestACrawlerListsNoHome(t *testing.T) {
 			}
 			if len(f.Answered) > 0 {
 				w.fail("%s it was told of peers: %v", name, f.Answered)
+			}
+		}
+	})
+}
+
+// For a day, three homes of ten restart every hour, half of them by a power cut, and stay away for up to a quarter of an hour. The police ask
+// once in every hour, at any time of it. In the end everybody has the same docket.
+func TestADayOfRestartsEndsWithTheSameDockets(t *testing.T) {
+	nightly(t)
+	story(t, Config{Homes: 20, Stewards: 5, NATShare: 0.9, Conditions: street(51), Quiet: true}, func(w *World) {
+		draw := func(words ...uint64) float64 { return wire.Share(51, append([]uint64{1000}, words...)...) }
+		var ids []consent.RequestID
+		for hour := range uint64(24) {
+			moments := map[time.Duration][]func(){}
+			on := func(at time.Duration, f func()) { moments[at] = append(moments[at], f) }
+			order := slices.Clone(w.Homes)
+			slices.SortFunc(order, func(a, b *Owner) int {
+				return int(1e9 * (draw(hour, uint64(slices.Index(w.Homes, a))) - draw(hour, uint64(slices.Index(w.Homes, b)))))
+			})
+			for i, h := range order[:len(order)*3/10] {
+				at := time.Duration(draw(hour, 100, uint64(i)) * float64(40*time.Minute))
+				back := at + time.Second + time.Duration(draw(hour, 101, uint64(i))*float64(15*time.Minute))
+				if i%2 == 0 {
+					on(at, h.LosesPower)
+					on(back, h.PowerReturns)
+				} else {
+					on(at, h.Stop)
+					on(back, h.Start)
+				}
+			}
+			on(time.Duration(draw(hour, 102)*float64(time.Hour)), func() {
+				id, _ := w.Police.Asks()
+				ids = append(ids, id)
+			})
+			began := time.Now()
+			for _, at := range slices.Sorted(maps.Keys(moments)) {
+				w.Settle(time.Until(began.Add(at)))
+				for _, f := range moments[at] {
+					f()
+				}
+			}
+			w.Settle(time.Until(began.Add(time.Hour)))
+		}
+		w.Settle(10 * time.Minute)
+		docket := w.Police.peer.Docket(w.Police.agency.ID())
+		t.Logf("%d requests, a docket of %d entries", len(ids), docket.Size())
+		for _, n := range w.everybody() {
+			if d := n.peer.Docket(w.Police.agency.ID()); d.Size() != docket.Size() || d.Root() != docket.Root() {
+				w.fail("%s has a docket of %d entries, root %s; the police have %d, root %s", n.Name, d.Size(), d.Root(), docket.Size(), docket.Root())
+			}
+			for _, id := range ids {
+				if !n.Knows(id) {
+					w.fail("%s does not show request %.12s", n.Name, id)
+				}
 			}
 		}
 	})
