@@ -25,8 +25,9 @@
 // at the next pull. Errors of Sink.Take are taken for the peer's fault, unless they wrap ErrOwn: they end the pull and
 // are logged as such.
 //
-// Strangers can connect to a node in any number and let its pulls wait. So those from the peers it chose itself
-// (host.Host.Chosen) wait for no others, are tried again soon when they fail, and are every other one of the regular pulls.
+// Strangers can connect to a node in any number and let its pulls wait. So pulls give way to those that are due as a
+// server's streams do; and those from the peers it chose itself (host.Host.Chosen) wait for no others, are tried again
+// soon when they fail, and are every other one of the regular pulls.
 package sync
 
 import (
@@ -56,8 +57,7 @@ const (
 	MaxPull       = 64 << 20 // bytes of entries in one pull
 	Burst         = 20       // pulls a peer may start in a minute
 	maxStreams    = 16       // served at once
-	maxPulls      = 4        // of our own at once, from strangers
-	maxChosen     = 8        // and from chosen peers
+	maxPulls      = 8        // of our own at once from strangers, and as many from chosen peers
 	maxAgain      = 4        // times that a failed pull from one of these is tried again
 	maxWants      = 4096     // answered on one stream
 	maxWatched    = 4096     // peers whose rate is remembered
@@ -113,9 +113,16 @@ type Syncer struct {
 
 	mu      gosync.Mutex
 	closed  bool
-	pulling map[peer.ID]bool
+	pulling map[peer.ID]*pulling
 	served  map[peer.ID]*rate
 	streams int
+}
+
+// pulling is a pull under way.
+type pulling struct {
+	chosen bool
+	moved  time.Time
+	cut    func()
 }
 
 // A turn is a peer to pull from, and how often that failed.
@@ -138,7 +145,7 @@ func Serve(h *host.Host, src Source, sink Sink) (*Syncer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Syncer{h: h, src: src, sink: sink, frameTime: 30 * time.Second, pullTime: 2 * time.Minute, maxPull: MaxPull,
 		ctx: ctx, cancel: cancel, fresh: make(chan turn, 64), chosen: make(chan turn, 64), hurry: make(chan struct{}, 1),
-		pulling: map[peer.ID]bool{}, served: map[peer.ID]*rate{}}
+		pulling: map[peer.ID]*pulling{}, served: map[peer.ID]*rate{}}
 	if src != nil {
 		h.Libp2p().SetStreamHandler(Protocol, s.serve)
 	}
@@ -158,8 +165,8 @@ func (s *Syncer) Run(ctx context.Context, every time.Duration) error {
 	}
 	var queues gosync.WaitGroup
 	defer queues.Wait() // every pull has ended before Run does
-	queues.Go(func() { s.pulls(ctx, s.fresh, maxPulls) })
-	queues.Go(func() { s.pulls(ctx, s.chosen, maxChosen) })
+	queues.Go(func() { s.pulls(ctx, s.fresh, false) })
+	queues.Go(func() { s.pulls(ctx, s.chosen, true) })
 	for strangers := false; ; strangers = !strangers {
 		// Half to one and a half of the interval, so that a mesh does not fall into step.
 		t := time.NewTimer(every/2 + rand.N(every))
@@ -199,9 +206,9 @@ func (s *Syncer) queue(t turn) {
 	}
 }
 
-// pulls works a queue off, so many at once, until ctx ends.
-func (s *Syncer) pulls(ctx context.Context, queue <-chan turn, most int) {
-	slots := make(chan struct{}, most)
+// pulls works a queue off, some at once, until ctx ends.
+func (s *Syncer) pulls(ctx context.Context, queue <-chan turn, chosen bool) {
+	slots := make(chan struct{}, maxPulls)
 	var running gosync.WaitGroup
 	defer running.Wait()
 	for {
@@ -211,10 +218,15 @@ func (s *Syncer) pulls(ctx context.Context, queue <-chan turn, most int) {
 			return
 		case t = <-queue:
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case slots <- struct{}{}:
+		for in := false; !in; {
+			select {
+			case <-ctx.Done():
+				return
+			case slots <- struct{}{}:
+				in = true
+			case <-time.After(idleTime / 4):
+				s.giveWay(chosen, time.Now())
+			}
 		}
 		running.Go(func() {
 			defer func() { <-slots }()
@@ -227,6 +239,21 @@ func (s *Syncer) pulls(ctx context.Context, queue <-chan turn, most int) {
 				time.AfterFunc(time.Second<<t.failed+rand.N(time.Second), func() { s.queue(t) })
 			}
 		})
+	}
+}
+
+// giveWay ends the pull on which nothing moved for the longest, if that is long.
+func (s *Syncer) giveWay(chosen bool, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var idle *pulling
+	for _, p := range s.pulling {
+		if p.chosen == chosen && now.Sub(p.moved) > idleTime && (idle == nil || p.moved.Before(idle.moved)) {
+			idle = p
+		}
+	}
+	if idle != nil {
+		idle.cut()
 	}
 }
 
@@ -264,12 +291,15 @@ func (s *Syncer) Pull(ctx context.Context, peerID string) error {
 	if err != nil {
 		return fmt.Errorf("sync: peer id %q: %w", peerID, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.pullTime)
+	defer cancel()
 	s.mu.Lock()
-	if s.closed || s.pulling[p] {
+	if s.closed || s.pulling[p] != nil {
 		s.mu.Unlock()
 		return ErrBusy
 	}
-	s.pulling[p] = true
+	now := &pulling{s.h.Chosen(peerID), time.Now(), cancel}
+	s.pulling[p] = now
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer func() {
@@ -278,8 +308,6 @@ func (s *Syncer) Pull(ctx context.Context, peerID string) error {
 		s.mu.Unlock()
 		s.running.Done()
 	}()
-	ctx, cancel := context.WithTimeout(ctx, s.pullTime)
-	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	st, err := s.h.Libp2p().NewStream(network.WithNoDial(ctx, "sync"), p, Protocol)
 	if err != nil {
@@ -287,7 +315,12 @@ func (s *Syncer) Pull(ctx context.Context, peerID string) error {
 	}
 	stop := context.AfterFunc(ctx, func() { st.Reset() })
 	defer stop()
-	if err := s.pull(&wire{st, s.frameTime}, st.Conn().RemotePeer().String()); err != nil {
+	moved := func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		now.moved = time.Now()
+	}
+	if err := s.pull(&wire{moving{st, moved}, s.frameTime}, st.Conn().RemotePeer().String()); err != nil {
 		st.Reset()
 		var bad *badPeer
 		if errors.As(err, &bad) && ctx.Err() == nil {

@@ -321,6 +321,43 @@ func TestASlowStreamGivesWay(t *testing.T) {
 	}
 }
 
+// Strangers who let a node's pulls wait, more of them than it has pulls at once, give way to whoever came after them.
+func TestStalledPullsGiveWay(t *testing.T) {
+	sink, full := newShelf(), newShelf()
+	full.fill("docket", 5, 10)
+	h := start(t, host.Steward)
+	y := serve(t, h, nil, sink)
+	stalled, end := make(chan struct{}), make(chan struct{})
+	for range maxPulls + 4 {
+		stranger := start(t, host.Home)
+		stranger.Libp2p().SetStreamHandler(Protocol, func(st network.Stream) {
+			select {
+			case stalled <- struct{}{}:
+			case <-end:
+			}
+			<-end
+			st.Reset()
+		})
+		if err := stranger.Connect(t.Context(), h.Addrs()[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer close(end)
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan struct{})
+	go func() { y.Run(ctx, time.Hour); close(ran) }()
+	defer func() { cancel(); <-ran }()
+	for range maxPulls {
+		<-stalled
+	}
+	good := start(t, host.Requester)
+	serve(t, good, full, nil)
+	if err := good.Connect(t.Context(), h.Addrs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the pull from an honest stranger", func() bool { return sink.len("docket") == 5 })
+}
+
 func TestRequesterServesItsStewardsOnly(t *testing.T) {
 	r, stranger := start(t, host.Requester), start(t, host.Home)
 	full := newShelf()
