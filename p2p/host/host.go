@@ -110,7 +110,7 @@ type Config struct {
 	Stewards []string // multiaddrs ending in /p2p/<id>
 	Cached   []string // multiaddrs ending in /p2p/<id>: known good or invited peers
 	MapPort  bool     // a steward asks its router to pass its ports on; in every other role it is left alone
-	Degree   int      // connections Run tries to keep; 0 means 8
+	Degree   int      // connections Run tries to keep; 0 means 8, for a Requester as many as it has stewards up to 32
 	Log      *slog.Logger
 	Network  Network
 }
@@ -154,6 +154,9 @@ func New(cfg Config) (*Host, error) {
 	}
 	if cfg.Degree <= 0 {
 		cfg.Degree = 8
+		if cfg.Role == Requester { // what it publishes goes through its stewards alone, and one honest one will do
+			cfg.Degree = min(max(8, len(cfg.Stewards)), 32)
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
