@@ -10,11 +10,11 @@ import (
 // What a peer may cost. An honest one never passes on what another rejects; what it passes on and another ignores, such
 // as an entry that came by catching up just before, is as rare as messages are.
 const (
-	maxRejected = 4               // messages, before the peer is disconnected and blocked
-	rejectedFor = blockFor        // until they are forgotten
-	maxIgnored  = 128             // messages at once
-	ignoredWait = 1 * time.Second // until another one is looked at
-	maxWarded   = 4096            // peers remembered
+	maxRejected = 4                      // messages, before the peer is disconnected and blocked
+	rejectedFor = blockFor               // until they are forgotten
+	maxIgnored  = 512                    // messages at once: a steward that was away for long passes on what it caught up
+	ignoredWait = 500 * time.Millisecond // until another one is looked at
+	maxWarded   = 4096                   // peers remembered
 )
 
 // ward counts what each peer's messages came to. gossipsub's own score does too, but it is looked at every few seconds
