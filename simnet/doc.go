@@ -19,6 +19,12 @@
 //	w.Settle(5 * time.Second)
 //	fmt.Println(w.Reach(id, at).Quantile(0.99))
 //
+// # Attackers
+//
+// Whoever means ill is a person of the story too: [Config.Attackers], and [World.Attacks] in the midst of it. An attacker
+// runs a program of package attack, as a steward whom homes choose like any other or as a home that only dials out. What
+// takes minutes runs where PORCHLIGHT_NIGHTLY is set, or is a scenario.
+//
 // # Scenarios
 //
 // [Scenario] is a neighbourhood with a timetable, in a TOML file: `porchlight sim` plays it and prints the [Result]. It

@@ -70,7 +70,7 @@ type Scenario struct {
 // AttackTable counts attackers besides the other nodes, by what they do: see package attack. They are stewards, whom homes
 // choose among as among the others, but for those that say so.
 type AttackTable struct {
-	Silent      int `toml:"silent"`       // hand on nothing
+	Silent      int `toml:"silent"`       // hand on nothing; tell sybils whom they see
 	SilentHomes int `toml:"silent_homes"` // the same, as homes
 	Junk        int `toml:"junk"`         // send a hundred changed copies in place of a request
 	Forgers     int `toml:"forgers"`      // send a hundred forged messages a second, for a minute from the first they hear
@@ -87,12 +87,15 @@ func (t *AttackTable) counts() map[string]*int {
 
 // all lists the attackers of a scenario.
 func (t AttackTable) all() (all []Attack) {
-	ring := &attack.Ring{}
+	ring, silent := &attack.Ring{}, attack.Silent
+	if t.Sybils > 0 {
+		silent = ring.Member(silent)
+	}
 	for _, row := range []struct {
 		count int
 		does  Attack
 	}{
-		{t.Silent, Attack{Does: attack.Silent}},
+		{t.Silent, Attack{Does: silent}},
 		{t.Junk, Attack{Does: attack.Junk}},
 		{t.Forgers, Attack{Does: attack.Forger(100, time.Minute)}},
 		{t.Turncoats, Attack{Does: attack.Turncoat(2 * time.Minute)}},
