@@ -156,6 +156,15 @@ func (o *Owner) Sees(within time.Duration, id consent.RequestID) (c home.Card) {
 	return c
 }
 
+// Prepares waits until the owner's switches have made a request's clip ready for approval.
+func (o *Owner) Prepares(within time.Duration, id consent.RequestID) {
+	o.w.t.Helper()
+	o.w.Until(within, o.Name+" to prepare a clip", func() bool {
+		var c home.Card
+		return o.commands.Call(o.w.t.Context(), "home.show", home.RequestArg{Request: string(id)}, &c) == nil && len(c.Drafts) == 1 && c.Drafts[0].Problem == ""
+	})
+}
+
 // Agrees approves the camera for the whole window of a request; the clip goes over stewards.
 func (o *Owner) Agrees(id consent.RequestID) { o.agrees(id, false) }
 

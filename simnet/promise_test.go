@@ -32,6 +32,7 @@ var reasons = map[string]struct {
 	at      geo.Point
 	later   time.Duration
 	offered bool
+	does    string // what the owner's switch does with every request
 	act     func(*Owner, consent.RequestID)
 }{
 	"declined":       {at: Corner, offered: true, act: func(o *Owner, id consent.RequestID) { o.Sees(time.Minute, id); o.Declines(id) }},
@@ -39,6 +40,7 @@ var reasons = map[string]struct {
 	"no footage":     {at: Corner, later: -10 * time.Hour, offered: true},
 	"outside":        {at: geo.Point{Lat: Corner.Lat + 0.03, Lon: Corner.Lon}, offered: true},
 	"not on offer":   {at: Corner},
+	"prepared":       {at: Corner, offered: true, does: "prepare", act: func(o *Owner, id consent.RequestID) { o.Prepares(time.Minute, id) }},
 	"ignored, again": {at: Corner, offered: true, act: func(o *Owner, id consent.RequestID) { o.Sees(time.Minute, id) }},
 }
 
@@ -46,7 +48,7 @@ var reasons = map[string]struct {
 func stay(t *testing.T, reason string) (s silence) {
 	why := reasons[reason]
 	ear := newSpy()
-	story(t, Config{Homes: 3, Stewards: 2, Attackers: []Attack{{Does: ear.joins}}, Conditions: street(7)}, func(w *World) {
+	story(t, Config{Homes: 3, Stewards: 2, Attackers: []Attack{{Does: ear.joins}}, Does: []string{why.does}, Conditions: street(7)}, func(w *World) {
 		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
 		silent, other := w.Homes[0], w.Homes[1]
 		silent.Films(minute(t, filmed.Add(why.later)), why.at, why.offered)
@@ -165,7 +167,7 @@ func less(list, other []string) []string {
 // second, and when each message comes, differs no more than between two worlds with the same reason.
 func TestPromise03SilenceIsUniform(t *testing.T) {
 	if testing.Short() {
-		t.Skip("runs eighteen worlds")
+		t.Skip("runs twenty-one worlds")
 	}
 	const runs = 3
 	type run struct {

@@ -38,6 +38,7 @@ type Config struct {
 	Over      int             // the steward, from 1, over whom the police are reached; 0 says that they are reached straight
 	Link      wire.LinkConfig // of homes; its NAT is drawn by NATShare
 	Hub       wire.LinkConfig // of stewards and police; wire.DefaultDown both ways where it names no speed
+	Does      []string        // what the switches of the first homes do with every request, such as "prepare"; "" for no switch
 	Known     int             // stewards that each home keeps; 4 if 0
 	Witnesses int             // of the stewards, how many are witnesses: the first ones
 	Quorum    int             // of witnesses
@@ -156,6 +157,9 @@ func New(t testing.TB, cfg Config) *World {
 		}
 		o := &Owner{Node: w.node(fmt.Sprintf("home%d", i+1), node.Home, link)}
 		o.stewards = cfg.chosen(w.hubs, i)
+		if i < len(cfg.Does) {
+			o.does = cfg.Does[i]
+		}
 		w.Homes = append(w.Homes, o)
 		o.Start()
 	}
@@ -279,6 +283,7 @@ type Node struct {
 	id       string // peer id
 	stewards []string
 	reply    []string // reply addresses of the police's config; empty: where the node listens
+	does     string   // what a home's one switch does; "" for no switch
 
 	peer     *node.Peer // nil while it does not run
 	commands node.Commands
@@ -324,6 +329,9 @@ func (n *Node) Start() {
 	reply, err := json.Marshal(append([]string{}, n.reply...))
 	w.must(err)
 	config := fmt.Sprintf("version = 1\nlisten = [%q]\nmdns = false\nstewards = %s\n[home]\nanswer_delay = \"0s\"\n[agency]\nreply = %s\n", n.listen(), stewards, reply)
+	if n.does != "" {
+		config += fmt.Sprintf("[[home.switch]]\ndo = %q\n", n.does)
+	}
 	w.must(os.WriteFile(filepath.Join(n.dir, "config.toml"), []byte(config), 0o600))
 	opt := node.Options{Now: w.Now, Network: n.Link.Network()}
 	if !w.cfg.Quiet {
