@@ -163,7 +163,8 @@ poll = "10s"
 # How far the cameras' clocks may be off; a request's time window is widened by it.
 clock_uncertainty = "30s"
 
-# An answer leaves after a random part of this time, so that its moment tells less.
+# An answer leaves after a random part of this time, so that its moment tells less. What your
+# switches prepare is prepared after one, too.
 answer_delay = "5m"
 
 # Recordings that a live request asks about are kept from roll-off, silently and on this disk

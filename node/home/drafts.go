@@ -77,6 +77,11 @@ func (h *Home) makeDrafts(ctx context.Context) error {
 	}
 	slices.Reverse(live)
 	errs := []error{h.tidyDrafts(live)}
+	for id := range h.draftAt {
+		if !slices.ContainsFunc(live, func(r node.Request) bool { return r.ID == id }) {
+			delete(h.draftAt, id)
+		}
+	}
 	for _, r := range live {
 		errs = append(errs, h.draftsFor(ctx, r))
 	}
@@ -132,6 +137,9 @@ func (h *Home) draftsFor(ctx context.Context, r node.Request) error {
 	if !ok || item.Action != rules.Prepare || item.State != "new" {
 		return nil
 	}
+	if !h.isDue(r) {
+		return nil
+	}
 	var errs []error
 	for _, m := range item.Cameras {
 		of, err := h.draftOf(m, r)
@@ -148,6 +156,17 @@ func (h *Home) draftsFor(ctx context.Context, r node.Request) error {
 	return errors.Join(append(errs, h.keepDrafts(r.ID, func(d Draft) bool {
 		return slices.ContainsFunc(item.Cameras, func(m Matched) bool { return m.Camera == d.Camera })
 	}))...)
+}
+
+// isDue says whether the moment has come at which a request's drafts are made. It is drawn when they are first missing, as
+// that of an answer is, for the reason why requests wait for the next look; until then they are told like any other.
+func (h *Home) isDue(r node.Request) bool {
+	at, drawn := h.draftAt[r.ID]
+	if !drawn {
+		at = h.leaves(r.Body)
+		h.draftAt[r.ID] = at
+	}
+	return !h.peer.Now().Before(at)
 }
 
 // draftOf is a hash of what a draft is made of.

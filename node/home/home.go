@@ -52,9 +52,10 @@ type Home struct {
 	cameras []Camera
 	inbox   map[consent.RequestID]*Item
 	answers map[string]*Answer
-	sending map[string]context.CancelFunc // answers being prepared or sent
+	sending map[string]context.CancelFunc   // answers being prepared or sent
+	draftAt map[consent.RequestID]time.Time // when the drafts of a request are made; of the goroutine that makes them
 
-	changed  chan struct{} // a request came or a camera changed: look again
+	changed  chan struct{} // a camera or a recording changed: look again
 	approved chan struct{} // there may be something to prepare or send
 	matched  chan struct{} // there may be drafts to make or to delete
 	queued   chan struct{} // there may be something in the outbox
@@ -67,7 +68,7 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 		return nil, err
 	}
 	h := &Home{peer: peer, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
-		sending: map[string]context.CancelFunc{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1), queued: make(chan struct{}, 1)}
+		sending: map[string]context.CancelFunc{}, draftAt: map[consent.RequestID]time.Time{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1), queued: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -100,7 +101,6 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 	if err != nil {
 		return nil, err
 	}
-	peer.Arrived = h.wake
 	return h, nil
 }
 
@@ -146,10 +146,10 @@ func (h *Home) Run(ctx context.Context) error {
 }
 
 // look polls the folders and matches live requests against what is there, since a camera's file
-// is often closed only after the request came.
+// is often closed only after the request came. A request that comes waits for the next look, at a
+// random moment: a busy machine answers its peers later, so that a steward which measures how fast
+// a home answers after each request would else learn which of them it has footage of.
 func (h *Home) look(ctx context.Context) error {
-	poll := time.NewTicker(max(time.Duration(h.peer.Config.Home.Poll), time.Second))
-	defer poll.Stop()
 	for {
 		if _, err := h.library.Poll(ctx); err != nil && ctx.Err() == nil {
 			h.peer.Log.Error("camera folders not read", "err", err)
@@ -162,10 +162,16 @@ func (h *Home) look(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-poll.C:
+		case <-time.After(between(h.peer.Config.Home.Poll)):
 		case <-h.changed:
 		}
 	}
+}
+
+// between draws the time from one look to the next: on average the one that the owner set, and no less than half a second.
+func between(poll node.Duration) time.Duration {
+	d := max(time.Duration(poll), time.Second)
+	return d/2 + time.Duration(randomBelow(int64(d)))
 }
 
 // Commands is what the owner's CLI can ask of this home.
