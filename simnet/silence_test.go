@@ -39,7 +39,7 @@ func runTrial(t *testing.T, reason string, seed uint64, leak func(*Owner)) (all 
 		s := watch(w, silent, ear)
 		id, at := w.Police.Asks()
 		s.asked(at)
-		other.Sees(10*time.Second, id)
+		other.Sees(20*time.Second, id)
 		if seed%2 == 0 {
 			other.Agrees(id)
 		}

@@ -116,6 +116,7 @@ func TestPrepared(t *testing.T) {
 	prepare := rules.Switch{Do: rules.Prepare}
 	for _, end := range []string{"decline", "approve", "expiry", "camera withdrawn", "rule removed"} {
 		h := newHouse(t)
+		h.peer.Config.Home.AnswerDelay = 0
 		h.at(0, "21:00", prepare)
 		card, err := h.show(t.Context(), RequestArg{Request: string(h.asked())})
 		ok(t, err)
@@ -134,6 +135,7 @@ func TestPrepared(t *testing.T) {
 		made, err := os.Stat(d.File)
 		ok(t, err)
 		h.restart()
+		h.peer.Config.Home.AnswerDelay = 0
 		h.at(0, "21:30", prepare)
 		if again, err := os.Stat(d.File); err != nil || !again.ModTime().Equal(made.ModTime()) {
 			t.Errorf("it was made again, or is gone: %v", err)
@@ -165,9 +167,33 @@ func TestPrepared(t *testing.T) {
 	}
 }
 
+// What is prepared is so at a moment of its own: a request is told before, and who measures how busy the machine is learns nothing of it.
+func TestPreparedLater(t *testing.T) {
+	h := newHouse(t)
+	prepare := rules.Switch{Do: rules.Prepare}
+	h.peer.Config.Home.AnswerDelay = node.Duration(1000 * time.Hour) // of which no more counts than half of what the request still has
+	h.at(0, "21:00", prepare)
+	if h.inboxHas(false) != 1 || strings.Contains(h.kept(), "draft") {
+		t.Fatalf("at once there are %d in the inbox, and %q on disk", h.inboxHas(false), h.kept())
+	}
+	drawn := h.draftAt[h.asked()]
+	h.at(0, "21:01", prepare)
+	if again := h.draftAt[h.asked()]; !again.Equal(drawn) {
+		t.Errorf("the moment is drawn again: %v, then %v", drawn, again)
+	}
+	h.at(6, "21:00", prepare)
+	if !strings.Contains(h.kept(), "draft") {
+		t.Errorf("six days later there is %q on disk; drawn was %v", h.kept(), drawn)
+	}
+	h.at(11, "21:00", prepare)
+	if len(h.draftAt) != 0 {
+		t.Errorf("of a request that is over it keeps %v", h.draftAt)
+	}
+}
+
 func TestNoRoomToPrepare(t *testing.T) {
 	h := newHouse(t)
-	h.peer.Config.Home.HoldQuotaMB = 0
+	h.peer.Config.Home.HoldQuotaMB, h.peer.Config.Home.AnswerDelay = 0, 0
 	h.at(0, "21:00", rules.Switch{Do: rules.Prepare})
 	d := h.inbox[h.asked()].Drafts
 	if len(d) != 1 || !strings.Contains(d[0].Problem, "hold_quota_mb") || strings.Contains(h.kept(), "draft") {
