@@ -28,7 +28,7 @@ type trial struct {
 func runTrial(t *testing.T, reason string, seed uint64, leak func(*Owner)) (all numbers) {
 	why := reasons[reason]
 	ear := newSpy()
-	c := Config{Homes: 3, Stewards: 2, attacks: []attack{ear.joins}, Does: []string{why.does}, Conditions: street(seed), Quiet: true}
+	c := Config{Homes: 3, Stewards: 2, Attackers: []Attack{{Does: ear.joins}}, Does: []string{why.does}, Conditions: street(seed), Quiet: true}
 	story(t, c, func(w *World) {
 		filmed := w.Now().Add(-time.Hour - 12*time.Minute).Truncate(time.Minute)
 		silent, other := w.Homes[0], w.Homes[1]
@@ -199,9 +199,6 @@ func batches(n int) (all []string) {
 	return all
 }
 
-// nightly says whether there is time for what takes many minutes.
-func nightly() bool { return os.Getenv("PORCHLIGHT_NIGHTLY") != "" }
-
 // Whatever a requester, a steward, a spy among the stewards, a neighbour on the home's own line or a crawler writes down, alone or two of
 // them together: no number of it tells a home that declined from one that stays silent for another reason.
 //
@@ -210,7 +207,7 @@ func nightly() bool { return os.Getenv("PORCHLIGHT_NIGHTLY") != "" }
 func TestPromise03NothingTellsWhyAHomeIsSilent(t *testing.T) {
 	manyWorlds(t)
 	n := 100
-	if nightly() {
+	if os.Getenv("PORCHLIGHT_NIGHTLY") != "" {
 		n = 1000
 	}
 	first := judge(trials(t, 1, nil, batches(n)...), questions)
