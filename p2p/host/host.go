@@ -132,6 +132,8 @@ type Host struct {
 	done chan struct{}
 	kick chan struct{} // wakes Run
 
+	complaints complaints
+
 	mu     sync.Mutex
 	onPeer []func(id string)
 	reach  Reach
@@ -264,13 +266,14 @@ func (h *Host) options() (opts []libp2p.Option, undo func(), err error) {
 		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Muxer(yamux.ID, muxer(cfg.Role))), undo, nil
 }
 
-// muxer raises yamux's initial receive window from 256 KiB to 4 MiB where deliveries arrive: at 100 Mbit/s and 50 ms a
-// stream then fills the link from its first second. Others keep the small one, which is memory a stranger can claim.
+// muxer raises yamux's initial receive window where deliveries arrive: to what TCP itself has reached a few round trips
+// after its start, by when the window grows too, to 4 MiB. A window is memory that a stranger can claim for each stream.
 func muxer(r Role) *yamux.Transport {
 	t := *yamux.DefaultTransport
 	t.MaxStreamWindowSize = 4 << 20
+	t.MaxIncomingStreams = uint32(streams(r)) // counted before the resource manager does, which is asked one stream after the other
 	if r == Requester {
-		t.InitialStreamWindowSize = 4 << 20
+		t.InitialStreamWindowSize = 512 << 10
 	}
 	return &t
 }
@@ -410,11 +413,6 @@ func (h *Host) Block(id string, d time.Duration) {
 	go h.h.Network().ClosePeer(p)
 }
 
-// Misbehaved is the one log line about a peer that broke a protocol. where names the protocol.
-func (h *Host) Misbehaved(id, where string, err error) {
-	h.log.Warn("peer misbehaved", "peer", id, "protocol", where, "error", err)
-}
-
 // Log is the host's logger; never nil.
 func (h *Host) Log() *slog.Logger { return h.log }
 
@@ -427,6 +425,7 @@ func (h *Host) watch() {
 	for e := range h.sub.Out() {
 		switch e := e.(type) {
 		case event.EvtPeerIdentificationCompleted:
+			h.remembers(e.Peer, true)
 			h.tell(e.Peer)
 		case event.EvtHostReachableAddrsChanged:
 			h.reached(e)
@@ -435,6 +434,7 @@ func (h *Host) watch() {
 				h.mu.Lock()
 				delete(h.told, e.Peer)
 				h.mu.Unlock()
+				h.remembers(e.Peer, false)
 				h.wake()
 			}
 		}
