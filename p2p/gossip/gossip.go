@@ -94,7 +94,7 @@ func Join(ctx context.Context, h *host.Host, topic string, check func(from strin
 func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) error {
 	h := t.h
 	score, thresholds := scoring(t.name, func(p peer.ID) bool { return h.Chosen(p.String()) })
-	ps, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
+	ps, err := pubsub.NewGossipSub(ctx, bookless{h.Libp2p()},
 		pubsub.WithGossipSubProtocols([]protocol.ID{protocolID}, features),
 		pubsub.WithGossipSubParams(params(h.Role())),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
