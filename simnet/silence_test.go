@@ -96,7 +96,7 @@ var (
 
 // judge answers the questions by each distinguisher, most telling first. Beside each number that was written down there are what a
 // whole observer, and any two of them, make of all their numbers.
-func judge(all []trial, questions []question) (out []found) {
+func judge(all []trial, observers []string, questions ...question) (out []found) {
 	names := map[string]bool{}
 	for _, t := range all {
 		for name := range t.numbers {
@@ -210,18 +210,22 @@ func TestPromise03NothingTellsWhyAHomeIsSilent(t *testing.T) {
 	if os.Getenv("PORCHLIGHT_NIGHTLY") != "" {
 		n = 1000
 	}
-	first := judge(trials(t, 1, nil, batches(n)...), questions)
+	first := judge(trials(t, 1, nil, batches(n)...), observers, questions...)
 	report(t, first)
-	suspects := telling(first)
+	stands(t, telling(first), func() []found { return judge(trials(t, 2, nil, batches(n)...), observers, questions...) })
+}
+
+// stands fails for what was found and is found again.
+func stands(t *testing.T, suspects []found, anew func() []found) {
+	t.Helper()
 	if len(suspects) == 0 {
 		return
 	}
 	again := map[string]found{}
-	var p []float64
-	second := judge(trials(t, 2, nil, batches(n)...), questions)
-	for _, f := range second {
+	for _, f := range anew() {
 		again[f.question+f.by] = f
 	}
+	var p []float64
 	for _, f := range suspects {
 		p = append(p, again[f.question+f.by].p)
 	}
@@ -238,7 +242,7 @@ func TestPromise03NothingTellsWhyAHomeIsSilent(t *testing.T) {
 // found out by the same distinguishers.
 func TestPromise03ALeakOf200BytesIsFound(t *testing.T) {
 	manyWorlds(t)
-	q := []question{{name: "declined, and told somebody, or ignored", yes: []string{"declined"}, no: []string{"ignored"}}}
+	q := question{name: "declined, and told somebody, or ignored", yes: []string{"declined"}, no: []string{"ignored"}}
 	leaks := func(o *Owner) {
 		st, err := o.peer.Host().Libp2p().Network().NewStream(network.WithNoDial(context.Background(), "leak"), peerID(t, o.w.Stewards[0]))
 		if err != nil {
@@ -250,7 +254,7 @@ func TestPromise03ALeakOf200BytesIsFound(t *testing.T) {
 	all := trials(t, 3, leaks, slices.Repeat([]string{"declined"}, 16)...)
 	all = append(all, trials(t, 4, nil, slices.Repeat([]string{"ignored"}, 16)...)...)
 	rand.New(rand.NewPCG(5, 0)).Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	result := judge(all, q)
+	result := judge(all, observers, q)
 	report(t, result)
 	by := map[string]bool{}
 	for _, f := range telling(result) {
