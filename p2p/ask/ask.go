@@ -2,8 +2,8 @@
 //
 // A message is its length (4 bytes, big endian) and that many bytes. C opens a stream of the protocol, sends the question and
 // reads the answer; the server closes. Both have half a minute for all of it. A server answers mesh peers only (Host.Mesh), one
-// question of a peer at a time and [MaxStreams] in all; it resets the stream of whoever asks for more, and of a question that
-// its function has no answer for.
+// question of a peer at a time, [MaxStreams] in all and half as many from one source (host.Source); it resets the stream of
+// whoever asks for more, and of a question that its function has no answer for.
 package ask
 
 import (
@@ -93,6 +93,7 @@ type server struct {
 	proto   string
 	answer  func(string, []byte) ([]byte, error)
 	running gosync.WaitGroup
+	shares  host.Shares
 
 	mu     gosync.Mutex
 	busy   map[peer.ID]bool
@@ -119,7 +120,17 @@ func (s *server) free(p peer.ID) {
 
 func (s *server) serve(st network.Stream) {
 	p := st.Conn().RemotePeer()
-	if !s.h.Mesh(p.String()) || st.Scope().SetService("porchlight.ask") != nil || !s.enter(p) {
+	if !s.h.Mesh(p.String()) || st.Scope().SetService("porchlight.ask") != nil {
+		st.Reset()
+		return
+	}
+	free := s.shares.Take(s.h.Source(p), MaxStreams/2)
+	if free == nil {
+		st.Reset()
+		return
+	}
+	defer free()
+	if !s.enter(p) {
 		st.Reset()
 		return
 	}

@@ -30,6 +30,7 @@ type server struct {
 	r      Receiver
 	limits Limits
 	ctx    context.Context
+	shares host.Shares
 
 	mu      sync.Mutex
 	closed  bool
@@ -149,7 +150,12 @@ func (s *server) session(st stream, from ed25519.PublicKey, scope network.Stream
 	l := &link{stream: st, timing: s.limits.Timing}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	leave := s.enter(id, cancel)
+	var leave func()
+	free := s.shares.Take(s.h.Source(neighbour), max(1, s.limits.Sessions/2))
+	if free != nil {
+		defer free()
+		leave = s.enter(id, cancel)
+	}
 	if leave == nil {
 		l.timing.Idle = min(l.timing.Idle, 2*time.Second)
 		l.end(&Error{Class: ClassBusy})

@@ -23,7 +23,7 @@ import (
 
 // Limits bound what a steward carries. Zero fields mean the defaults named.
 type Limits struct {
-	Streams int           // paths at once: 256
+	Streams int           // paths at once: 256, half of them from one source (host.Source)
 	PerPeer int           // paths at once that come from one neighbour: 32, since a neighbour may be a steward with homes of its own
 	Bytes   int64         // that one neighbour may move in a day, both ways: 64 GiB
 	Idle    time.Duration // a path on which nothing moves ends: 6 min, longer than a requester may take to judge
@@ -100,6 +100,7 @@ type server struct {
 	h *host.Host
 	s Steward
 
+	shares     host.Shares
 	mu         sync.Mutex
 	open       int
 	neighbours map[peer.ID]*neighbour
@@ -197,6 +198,12 @@ func (x *server) carry(ctx context.Context, st network.Stream) error {
 		}
 		return err
 	}
+	free := x.shares.Take(x.h.Source(from), max(1, x.s.Limits.Streams/2))
+	if free == nil {
+		x.refuse(in, StatusBusy)
+		return nil
+	}
+	defer free()
 	if !x.enter(from) {
 		x.refuse(in, StatusBusy)
 		return nil
@@ -240,7 +247,7 @@ func (x *server) publish(ctx context.Context, in leg) {
 		return
 	}
 	if err := x.s.Post(ctx, doc); err != nil {
-		x.h.Log().Info("a document that came by a path is not made public", "error", err)
+		x.h.Log().Debug("a document that came by a path is not made public", "error", err)
 		x.refuse(in, StatusRefused)
 		return
 	}

@@ -2,12 +2,64 @@ package host
 
 import (
 	"cmp"
+	"net"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
+
+// Source is where a connected peer comes from, which another peer id does not change: an IPv4 /24 or an IPv6 /48; one address on
+// a private network; and on this machine the peer itself.
+func (h *Host) Source(p peer.ID) string {
+	if conns := h.h.Network().ConnsToPeer(p); len(conns) > 0 {
+		return source(p, conns[0].RemoteMultiaddr())
+	}
+	return string(p)
+}
+
+func source(p peer.ID, at ma.Multiaddr) string {
+	ip, err := manet.ToIP(at)
+	v4 := ip.To4()
+	switch {
+	case err != nil || ip.IsLoopback():
+		return string(p)
+	case ip.IsPrivate() || ip.IsLinkLocalUnicast():
+		return string(ip.To16())
+	case v4 != nil:
+		return string(v4.Mask(net.CIDRMask(24, 32)))
+	}
+	return string(ip[:6])
+}
+
+// Shares divides what a server does at a time among the sources of its peers, so that one of them does not take all of it.
+type Shares struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// Take takes one of at most that many of a source; free gives it back and is nil where there is none.
+func (s *Shares) Take(source string, most int) (free func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[source] >= most {
+		return nil
+	}
+	if s.of == nil {
+		s.of = map[string]int{}
+	}
+	s.of[source]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.of[source]--; s.of[source] == 0 {
+			delete(s.of, source)
+		}
+	}
+}
 
 // maxBook is how many of its addresses a peer is remembered by. identify alone would keep 500.
 const maxBook = 16

@@ -99,3 +99,40 @@ func TestMisbehaviourCostsFewLines(t *testing.T) {
 		t.Errorf("the table does not empty: %q", got)
 	}
 }
+
+// Another peer id at the same address is no other source.
+func TestSources(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/udp/2/quic-v1", true},
+		{"/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.5/tcp/1", true},
+		{"/ip4/1.2.3.4/tcp/1", "/ip4/1.2.4.4/tcp/1", false},
+		{"/ip4/10.2.3.4/tcp/1", "/ip4/10.2.3.5/tcp/1", false},
+		{"/ip4/10.2.3.4/tcp/1", "/ip4/10.2.3.4/tcp/2", true},
+		{"/ip6/2001:db8:1:2::1/tcp/1", "/ip6/2001:db8:1:3::1/tcp/1", true},
+		{"/ip6/2001:db8:1::1/tcp/1", "/ip6/2001:db8:2::1/tcp/1", false},
+		{"/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1", false},
+	} {
+		if same := source("p", ma.StringCast(c.a)) == source("q", ma.StringCast(c.b)); same != c.same {
+			t.Errorf("%s and %s: same source %v", c.a, c.b, same)
+		}
+	}
+}
+
+func TestSharesAreBounded(t *testing.T) {
+	var s Shares
+	a, b := s.Take("one", 2), s.Take("one", 2)
+	if a == nil || b == nil || s.Take("one", 2) != nil || s.Take("two", 2) == nil {
+		t.Error("two of each are to be had")
+	}
+	a()
+	if s.Take("one", 2) == nil {
+		t.Error("what was given back is not to be had")
+	}
+	b()
+	if s.of["one"] != 1 || len(s.of) != 2 {
+		t.Errorf("%v are taken", s.of)
+	}
+}
