@@ -3,7 +3,6 @@ package simnet
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -273,7 +272,7 @@ func report(t *testing.T, all []found) {
 		t.Logf("AUC %.3f, p %.2g, corrected %.2g: %s, by %q", f.auc, f.p, f.corrected, f.question, f.by)
 	}
 	most := slices.MaxFunc(all, func(a, b found) int { return cmp.Compare(math.Abs(a.auc-0.5), math.Abs(b.auc-0.5)) })
-	t.Log(fmt.Sprintf("furthest from 0.5: AUC %.3f, p %.2g: %s, by %q", most.auc, most.p, most.question, most.by))
+	t.Logf("furthest from 0.5: AUC %.3f, p %.2g: %s, by %q", most.auc, most.p, most.question, most.by)
 }
 
 // manyWorlds skips what runs dozens of worlds and finds nothing that one of them under the race detector would not.

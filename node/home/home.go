@@ -18,7 +18,8 @@
 //
 // A request that matches, one that does not, a decision against it and no decision at all cause
 // the same traffic: none. Nor do the owner's switches: what is ignored, held, told or prepared is so
-// on this disk alone. Only an approved answer makes this node contact anyone, by a short-lived
+// on this disk alone, and looked at and prepared at random moments, so that how busy the machine is when a
+// request comes tells nothing either. Only an approved answer makes this node contact anyone, by a short-lived
 // identity, after a random delay: over two stewards (see path.go), or straight where its owner said so.
 package home
 
