@@ -78,6 +78,7 @@ func runAnswer(t *testing.T, answers int, seed uint64) numbers {
 // Of two homes that could have answered, the guard and a neighbour on the line see which one did. The agency does not, nor the second
 // steward, which is connected to both of them, another steward, or a crawler; nor any two of these together.
 func TestPromise08OnlyTheGuardSeesWhoAnswered(t *testing.T) {
+	alongside(t)
 	manyWorlds(t)
 	who := []string{"requester", "guard", "second", "another", "neighbour", "crawler"}
 	sees := []string{"guard", "neighbour"}

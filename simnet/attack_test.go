@@ -32,6 +32,7 @@ func attackers(n int, does attack.Program, home bool) []Attack {
 // nothing, and all dial whatever address one of them learns of. Nobody knew anybody before: the police ask ten seconds
 // after the first node starts. Scenario sybils is the same with two hundred.
 func TestFiftySybilsDoNotKeepAColdMeshFromHearing(t *testing.T) {
+	alongside(t)
 	ring := &attack.Ring{}
 	bubble(t, Config{Homes: 40, Stewards: 10, NATShare: 0.5, Conditions: street(41), Attackers: slices.Concat(attackers(10, ring.Member(attack.Silent), false),
 		attackers(30, ring.Member(attack.Silent), true), attackers(10, ring.Member(attack.Behaves), true))}, func(w *World) {
@@ -69,6 +70,7 @@ var eclipses = map[string]attack.Program{"silent": attack.Silent, "stalling": at
 
 // A home whose only honest steward is cut off hears of nothing. It goes on looking for it, and catches up once it is back.
 func TestAnEclipsedHomeFindsItsStewardAgain(t *testing.T) {
+	alongside(t)
 	for name, does := range eclipses {
 		t.Run(name, func(t *testing.T) {
 			story(t, Config{Homes: 8, Stewards: 3, Conditions: street(43)}, func(w *World) {
@@ -95,6 +97,7 @@ func TestAnEclipsedHomeFindsItsStewardAgain(t *testing.T) {
 
 // The police's only honest steward is cut off as they ask. Everybody has the request soon after it is back.
 func TestAnEclipsedPublisherIsHeardOnceItHasAnHonestPeer(t *testing.T) {
+	alongside(t)
 	for name, does := range eclipses {
 		t.Run(name, func(t *testing.T) {
 			story(t, Config{Homes: 8, Stewards: 3, Conditions: street(44)}, func(w *World) {
@@ -117,6 +120,7 @@ func TestAnEclipsedPublisherIsHeardOnceItHasAnHonestPeer(t *testing.T) {
 // Three of four stewards hand on everything but requests, and tell whoever catches up that there are none. A home that was away when the
 // police asked has the request soon after it is back.
 func TestCensorsHideNothing(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 16, Stewards: 4, NATShare: 0.5, Conditions: street(45), Attackers: attackers(12, attack.Censor(func(consent.AgencyID) bool { return true }), false)}
 	story(t, c, func(w *World) {
 		w.Police.Enrols()
@@ -136,6 +140,7 @@ func TestCensorsHideNothing(t *testing.T) {
 
 // Three of four stewards behave for two minutes, so that everybody thinks well of them, and then hand on nothing.
 func TestTurncoatsHideNothing(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 16, Stewards: 4, NATShare: 0.5, Conditions: street(46), Attackers: attackers(12, attack.Turncoat(2*time.Minute), false)}
 	story(t, c, func(w *World) {
 		first, at := w.Police.Asks()
@@ -150,6 +155,7 @@ func TestTurncoatsHideNothing(t *testing.T) {
 
 // A split of a minute: connections across it are just about to be given up.
 func TestASplitOfAMinuteHeals(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 20, Stewards: 6, NATShare: 0.9, Conditions: street(47), Attackers: attackers(2, attack.Silent, false)}
 	story(t, c, func(w *World) {
 		w.Police.Enrols()
@@ -195,6 +201,7 @@ func (w *World) verified() (most int, by map[string]int) {
 // Ten stewards send a hundred forged messages a second each, to everybody they find. Honest nodes look into a few of each and part from
 // them; nobody passes one on, and a request that is asked amid it arrives as ever.
 func TestForgersAreHeardOutBriefly(t *testing.T) {
+	alongside(t)
 	ring := &attack.Ring{}
 	ear := &ear{heard: map[string]bool{}}
 	c := Config{Homes: 24, Stewards: 8, NATShare: 0.5, Conditions: street(48), Attackers: append(attackers(10, ear.calls(ring.Member(attack.Forger(100, time.Minute))), false), Attack{Does: ear.joins})}
@@ -226,6 +233,7 @@ func TestForgersAreHeardOutBriefly(t *testing.T) {
 // Two stewards send old news in new spellings. It is no proof of bad faith and parts nobody, but nodes look only into so much of it, and a
 // request is heard as ever.
 func TestReplayersAreNotListenedToForLong(t *testing.T) {
+	alongside(t)
 	ear := &ear{heard: map[string]bool{}}
 	const rate, lasts = 100, 20
 	c := Config{Homes: 8, Stewards: 2, Conditions: street(52), Attackers: append(attackers(2, ear.calls(attack.Replayer(rate, lasts*time.Second)), false), Attack{Does: ear.joins})}
@@ -248,6 +256,7 @@ func TestReplayersAreNotListenedToForLong(t *testing.T) {
 // Twenty peers take all that the only steward gives to whoever catches up, and read none of it. They neither hold up a request nor keep
 // out a home that was away.
 func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 8, Stewards: 1, NATShare: 0.5, Conditions: street(49), Attackers: attackers(20, attack.SlowReader, true)}
 	story(t, c, func(w *World) {
 		w.Police.Enrols()
@@ -268,6 +277,7 @@ func TestSlowReadersKeepNobodyOut(t *testing.T) {
 // A crawler joins as a home would, and another one as a steward whom other stewards list and no home dials. They learn who the
 // stewards are and what is public, and of homes nothing.
 func TestACrawlerListsNoHome(t *testing.T) {
+	alongside(t)
 	var out, in attack.Crawler
 	c := Config{Homes: 12, Stewards: 4, NATShare: 0.5, Conditions: street(50), Attackers: []Attack{{Does: out.Joins, Home: true}}}
 	story(t, c, func(w *World) {
@@ -311,6 +321,7 @@ func TestACrawlerListsNoHome(t *testing.T) {
 // For a day, three homes of ten restart every hour, half of them by a power cut, and stay away for up to a quarter of an hour. The police ask
 // once in every hour, at any time of it. In the end everybody has the same docket.
 func TestADayOfRestartsEndsWithTheSameDockets(t *testing.T) {
+	alongside(t)
 	nightly(t)
 	story(t, Config{Homes: 20, Stewards: 5, NATShare: 0.9, Conditions: street(51), Quiet: true}, func(w *World) {
 		draw := func(words ...uint64) float64 { return wire.Share(51, append([]uint64{1000}, words...)...) }

@@ -128,6 +128,7 @@ func (w *World) everybody() (all []*Node) {
 // The police tell one half of the mesh one thing and the other half another. Nobody witnesses dockets here, so each half believes what
 // it is told, until they meet; the police are not there by then.
 func TestAForkBetweenTwoHalvesIsPunishedWhenTheyMeet(t *testing.T) {
+	alongside(t)
 	story(t, town(31), func(w *World) {
 		w.Police.Enrols()
 		w.Settle(10 * time.Second)
@@ -163,6 +164,7 @@ func TestAForkBetweenTwoHalvesIsPunishedWhenTheyMeet(t *testing.T) {
 
 // The charter names three witnesses, two of whom have to cosign. Two are in one half of the mesh, and the fork in the other half finds only one.
 func TestAForkFindsNoQuorum(t *testing.T) {
+	alongside(t)
 	c := town(32)
 	c.Witnesses, c.Quorum = 3, 2
 	story(t, c, func(w *World) {
@@ -194,6 +196,7 @@ func TestAForkFindsNoQuorum(t *testing.T) {
 // One home hears from nobody but a second node of the police. Where nobody witnesses dockets, it believes what it is told, until it meets anybody
 // else; with a quorum it shows its owner nothing that the mesh has not seen.
 func TestAPrivateForkFailsOnTheQuorum(t *testing.T) {
+	alongside(t)
 	for _, row := range []struct {
 		name              string
 		witnesses, quorum int
@@ -242,6 +245,7 @@ func TestAPrivateForkFailsOnTheQuorum(t *testing.T) {
 // Ana signs two second versions of the charter. One is published in one half of the mesh and admits a sheriff, the other one in the other half. When
 // the halves meet, neither counts, until a third version names both.
 func TestACharterForkFreezesAndHeals(t *testing.T) {
+	alongside(t)
 	story(t, town(34), func(w *World) {
 		w.Police.Enrols()
 		sheriff := w.founds("sheriff", "Elm County Sheriff")
@@ -298,6 +302,7 @@ func TestACharterForkFreezesAndHeals(t *testing.T) {
 // Mallory sends a hundred changed copies of a request to everybody around, some before they have the true one. With a quorum of all
 // witnesses there is one true copy; with less, a copy with a cosignature less may be as true, and each node passes on one of them.
 func TestSpoiledCopiesNeitherCensorNorFlood(t *testing.T) {
+	alongside(t)
 	var calm time.Duration
 	var sent, copies int64
 	for _, row := range []struct {

@@ -63,6 +63,7 @@ func (o *Owner) answer(id consent.RequestID) home.AnswerStatus {
 // A clip goes over two stewards. Nothing of it can be read on the way, the home and the police exchange no packet, the steward that the home
 // talks to sends the police nothing of that size, and the one that does gets nothing of it from the home.
 func TestPromise08NoForwarderSeesContentOrBothEnds(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 2, Stewards: 4, NATShare: 1, Conditions: street(11)}, func(w *World) {
 		secrets := [][]byte{[]byte("EP-2026-"), []byte("door"), []byte("moov"), []byte("AGE-SECRET-KEY"), []byte("porchlight/grant")}
 		w.Tap(func(p wire.Packet) {
@@ -109,6 +110,7 @@ func TestPromise08NoForwarderSeesContentOrBothEnds(t *testing.T) {
 // A home whose second steward cuts every delivery tries two more and then asks its owner, and never changes its guard. Going on is the
 // owner's word.
 func TestAHomeGivesAwayThreePathsAndNoMore(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(12)}, func(w *World) {
 		ada := w.Homes[0]
 		w.films(ada)
@@ -130,6 +132,7 @@ func TestAHomeGivesAwayThreePathsAndNoMore(t *testing.T) {
 
 // Police who break every delivery off learn of three paths, and then of none.
 func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(13)}, func(w *World) {
 		ada := w.Homes[0]
 		w.films(ada)
@@ -167,6 +170,7 @@ func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 // An objection leaves a home as a clip does: a steward publishes it that does not know where it comes from, and the home itself has it
 // only when it comes back.
 func TestAnObjectionLeavesAHomeOverStewards(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 3, Stewards: 4, Conditions: street(14)}, func(w *World) {
 		ada := w.Homes[0]
 		id, _ := w.Police.Asks()
@@ -211,6 +215,7 @@ func TestAnObjectionLeavesAHomeOverStewards(t *testing.T) {
 // Homes behind each kind of NAT answer police with a public address, with a mapped port, and behind a NAT themselves; each clip comes over the
 // stewards that it should, and no home and the police ever exchange a packet.
 func TestHomesBehindEveryNATReachEveryPolice(t *testing.T) {
+	alongside(t)
 	for _, row := range []struct {
 		name    string
 		station wire.LinkConfig
@@ -266,6 +271,7 @@ func TestHomesBehindEveryNATReachEveryPolice(t *testing.T) {
 // Reply addresses that lead to where nobody answers show their owner stewards who look for the police, never a home, and no more of them than an answer
 // has paths.
 func TestReplyAddressesAreNoProbes(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 2, Stewards: 6, Known: 6, Conditions: street(16)}
 	story(t, c, func(w *World) {
 		trap := w.Join("trap", wire.LinkConfig{})

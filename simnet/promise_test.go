@@ -166,6 +166,7 @@ func less(list, other []string) []string {
 // it, how, and how often, each id by the docket entry it is the hash of. What leaves the home in bytes, second by
 // second, and when each message comes, differs no more than between two worlds with the same reason.
 func TestPromise03SilenceIsUniform(t *testing.T) {
+	alongside(t)
 	if testing.Short() {
 		t.Skip("runs twenty-one worlds")
 	}
@@ -224,6 +225,7 @@ func TestPromise03SilenceIsUniform(t *testing.T) {
 // All that a crawler can list, having joined as a home and as a steward: a home learns of stewards only; a steward, of
 // the homes that dialled it, and of no address that it could hand on.
 func TestPromise05NoRegisterForACrawler(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 12, Stewards: 4, Known: 2, Conditions: street(8)}, func(w *World) {
 		id, _ := w.Police.Asks()
 		w.Settle(5 * time.Minute)
@@ -265,6 +267,7 @@ func TestPromise05NoRegisterForACrawler(t *testing.T) {
 
 // What homes tell of themselves is the same for all of them, wherever they stand.
 func TestPromise04EveryHomeLooksTheSame(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 6, Stewards: 1, Conditions: street(9)}, func(w *World) {
 		for i, h := range w.Homes[:3] {
 			h.Films(t.TempDir(), geo.Point{Lat: Corner.Lat + float64(i)/100, Lon: Corner.Lon}, true)
@@ -292,6 +295,7 @@ func TestPromise04EveryHomeLooksTheSame(t *testing.T) {
 // Two machines on one cable are a mesh: the police dial the only home there is, ask, and get its answer. Not one packet
 // is sent to anybody else.
 func TestPromise12TwoMachinesOnOneCable(t *testing.T) {
+	alongside(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := New(t, Config{Homes: 1, Stewards: NoStewards})
 		var strangers []string
@@ -319,6 +323,7 @@ func TestPromise12TwoMachinesOnOneCable(t *testing.T) {
 
 // A power cut amid a delivery loses nothing: the home goes on when its power returns.
 func TestPromise13APowerCutLosesNothing(t *testing.T) {
+	alongside(t)
 	c := Config{Homes: 2, Stewards: 2, Conditions: street(10)}
 	c.Link.Up = 200_000 // slow, so that the cut comes amid the clip
 	story(t, c, func(w *World) {

@@ -204,6 +204,7 @@ func batches(n int) (all []string) {
 // Keys, gossip and catch-up are drawn anew in each run, so something is found by chance in one run of a hundred. What is found is tried
 // again in worlds of its own; only what is found there, too, is there. Both by chance happens in fewer than one run of a thousand.
 func TestPromise03NothingTellsWhyAHomeIsSilent(t *testing.T) {
+	alongside(t)
 	manyWorlds(t)
 	n := 100
 	if os.Getenv("PORCHLIGHT_NIGHTLY") != "" {
@@ -240,6 +241,7 @@ func stands(t *testing.T, suspects []found, anew func() []found) {
 // A home that tells its vendor of each no, in one message of 200 bytes among all others and over a connection that is there anyway, is
 // found out by the same distinguishers.
 func TestPromise03ALeakOf200BytesIsFound(t *testing.T) {
+	alongside(t)
 	manyWorlds(t)
 	q := question{name: "declined, and told somebody, or ignored", yes: []string{"declined"}, no: []string{"ignored"}}
 	leaks := func(o *Owner) {

@@ -29,6 +29,14 @@ func story(t *testing.T, c Config, tell func(w *World)) {
 	})
 }
 
+// alongside lets a test run beside others: each world has a time of its own. Under the race detector they take turns, see bubble.
+func alongside(t *testing.T) {
+	t.Helper()
+	if !raced() {
+		t.Parallel()
+	}
+}
+
 // bubble runs a world in virtual time from its first moment.
 func bubble(t *testing.T, c Config, tell func(w *World)) {
 	t.Helper()
@@ -60,14 +68,17 @@ func (w *World) everyone(within, p99 time.Duration) {
 }
 
 func TestFiftyHomesHearWithinAQuarterOfASecond(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 50, Conditions: street(1)}, func(w *World) { w.everyone(5*time.Second, 250*time.Millisecond) })
 }
 
 func TestHomesBehindNATHearAsFast(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 200, Stewards: 10, NATShare: 0.9, Conditions: street(2)}, func(w *World) { w.everyone(5*time.Second, 300*time.Millisecond) })
 }
 
 func TestLossDelaysAndLosesNothing(t *testing.T) {
+	alongside(t)
 	for _, row := range []struct {
 		loss   float64
 		within time.Duration
@@ -79,10 +90,12 @@ func TestLossDelaysAndLosesNothing(t *testing.T) {
 }
 
 func TestStewardsWhoHandOnNothingHideNothing(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 30, Stewards: 6, Attackers: slices.Repeat([]Attack{{Does: attack.Silent}}, 4), NATShare: 0.9, Conditions: street(6)}, func(w *World) { w.everyone(5*time.Second, time.Second) })
 }
 
 func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 30, Stewards: 6, NATShare: 0.9, Conditions: street(4)}, func(w *World) {
 		var away []*Node
 		away = append(away, w.Stewards[:3]...)
@@ -106,6 +119,7 @@ func TestASplitHealsAndAnAbsentHomeCatchesUp(t *testing.T) {
 }
 
 func TestOneOwnerAgreesAnotherSaysNothing(t *testing.T) {
+	alongside(t)
 	story(t, Config{Homes: 4, Stewards: 2, Conditions: street(5)}, func(w *World) {
 		ada, ben := w.Homes[0], w.Homes[1]
 		id, _ := w.Police.Asks()

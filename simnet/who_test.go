@@ -180,6 +180,7 @@ func (a answered) knows(v view) (facts []string) {
 // address is public, as the request names it; what they have to find out is what the one has to do with the other. The README says so,
 // and where this test fails for something that nobody finds out any more, it may promise more.
 func TestPromise08WhoFindsOutWhat(t *testing.T) {
+	alongside(t)
 	alone := map[string][]string{
 		"requester": {theAgency, theContents},
 		"guard":     {theAddress, theName, thatIt},
@@ -234,6 +235,7 @@ func TestPromise08WhoFindsOutWhat(t *testing.T) {
 
 // A home's place is in nothing that goes over the hidden path, in nothing that a steward of it or the agency keeps or logs.
 func TestPromise04NoPlaceOnTheHiddenPath(t *testing.T) {
+	alongside(t)
 	at := geo.Point{Lat: 44.00031234, Lon: -40.00005678}
 	answering(t, 22, at, func(a answered) {
 		whole := newView()
@@ -257,6 +259,7 @@ func TestPromise04NoPlaceOnTheHiddenPath(t *testing.T) {
 // A crawler learns of no home from an answer: the agency and the second steward have no address of it, the throwaway keys are in nobody's
 // store, and a steward says the same of a home that it is connected to and of one that is nowhere.
 func TestPromise05AnAnswerIsInNoRegister(t *testing.T) {
+	alongside(t)
 	answering(t, 23, Corner, func(a answered) {
 		id := peerID(t, a.ada.Node)
 		for _, n := range append([]*Node{a.w.Police.Node}, a.w.Stewards...) {
