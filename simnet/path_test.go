@@ -162,6 +162,7 @@ func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 		}
 		w.Police.Stop()
 		w.Police.Start()
+		w.Settle(time.Second)
 		ada.do("home.retry", home.Retry{Request: string(id)}, nil)
 		w.Police.Vault(10*time.Minute, 1, "open")
 	})
@@ -280,6 +281,7 @@ func TestReplyAddressesAreNoProbes(t *testing.T) {
 		}
 		w.Police.Stop()
 		w.Police.Start()
+		w.Settle(time.Second)
 		ada := w.Homes[0]
 		w.films(ada)
 		id, _ := w.Police.Asks()
