@@ -73,16 +73,13 @@ func Serve(h *host.Host, s Steward) (stop func(), err error) {
 		return nil, errors.New("forward: no function given that knows reply addresses")
 	}
 	s.Limits = s.Limits.filled()
-	return serve(h, Protocol, func(ctx context.Context, x *server, st network.Stream) error {
-		x.s = s
-		return x.carry(ctx, st)
-	}), nil
+	return serve(h, Protocol, s, func(ctx context.Context, x *server, st network.Stream) error { return x.carry(ctx, st) }), nil
 }
 
 // Accept takes the ends of paths until stop is called, which breaks off those that are open and waits for them. take is called on a
 // goroutine of its own with what the other end proved, and has the session until it returns.
 func Accept(h *host.Host, take func(ctx context.Context, from ed25519.PublicKey, scope network.StreamScope, c *Conn)) (stop func()) {
-	return serve(h, EndProtocol, func(ctx context.Context, x *server, st network.Stream) error {
+	return serve(h, EndProtocol, Steward{}, func(ctx context.Context, x *server, st network.Stream) error {
 		s, err := x.secureIn(ctx, endPrologue, st)
 		if err != nil {
 			return nil // a steward brought it, which cannot know what it brings
@@ -113,9 +110,9 @@ type neighbour struct {
 	bytes int64
 }
 
-func serve(h *host.Host, proto string, handle func(context.Context, *server, network.Stream) error) (stop func()) {
+func serve(h *host.Host, proto string, s Steward, handle func(context.Context, *server, network.Stream) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	x := &server{h: h, neighbours: map[peer.ID]*neighbour{}}
+	x := &server{h: h, s: s, neighbours: map[peer.ID]*neighbour{}}
 	var mu sync.Mutex
 	var running sync.WaitGroup
 	h.Libp2p().SetStreamHandler(protocol.ID(proto), func(st network.Stream) {
