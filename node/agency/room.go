@@ -86,14 +86,21 @@ func (h *held) last(k *kept) time.Time {
 
 // room refuses a grant that there is no place for. The caller holds v.mu.
 func (v *vault) room(g grant.Grant, now time.Time, dropped func(*held, *kept) error) error {
-	need, same := int64(0), 0
-	var empty *held // the longest-standing one of which nothing came
+	need, same, empties := int64(0), 0, 0
+	var empty, oldest *held // the longest-standing ones of which nothing came, of this request and of all
 	for _, h := range v.grants {
+		nothing := h.waits(func(k *kept) bool { return k.arrived == 0 })
+		if nothing {
+			empties++
+			if oldest == nil || h.accepted.Before(oldest.accepted) {
+				oldest = h
+			}
+		}
 		if h.grant.Request != g.Request {
 			continue
 		}
 		same++
-		if h.waits(func(k *kept) bool { return k.arrived == 0 }) && (empty == nil || h.accepted.Before(empty.accepted)) {
+		if nothing && (empty == nil || h.accepted.Before(empty.accepted)) {
 			empty = h
 		}
 	}
@@ -106,8 +113,11 @@ func (v *vault) room(g grant.Grant, now time.Time, dropped func(*held, *kept) er
 	if err := v.makeRoom(need, now, dropped); err != nil {
 		return err
 	}
-	if same >= maxGrants {
+	switch {
+	case same >= maxGrants:
 		return v.drop(empty, func(*held) error { return nil })
+	case empties >= maxEmpty:
+		return v.drop(oldest, func(*held) error { return nil })
 	}
 	return nil
 }

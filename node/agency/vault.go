@@ -54,6 +54,10 @@ const idle = 48 * time.Hour
 // maxGrants bounds the grants kept for one request.
 const maxGrants = 10000
 
+// maxEmpty bounds, of all requests, the grants of which nothing came: they cost a stranger a signature each, and this node
+// up to 50 KiB of memory.
+const maxEmpty = 200
+
 // held is one grant and its releases. All but what the releases point to stays as it is.
 type held struct {
 	id         consent.GrantID
