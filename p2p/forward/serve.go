@@ -339,11 +339,7 @@ func (x *server) enter(p peer.ID) bool {
 	n := x.neighbours[p]
 	if n == nil {
 		if len(x.neighbours) >= maxNeighbours {
-			for id, old := range x.neighbours {
-				if old.open == 0 && now.Sub(old.since) > 24*time.Hour {
-					delete(x.neighbours, id)
-				}
-			}
+			x.forget(now)
 		}
 		if len(x.neighbours) >= maxNeighbours {
 			return false
@@ -360,6 +356,24 @@ func (x *server) enter(p peer.ID) bool {
 	x.open++
 	n.open++
 	return true
+}
+
+// forget makes room for a neighbour: those of another day go, and if there are none, of those without an open path the one that moved
+// least, so that whoever comes under many ids neither keeps others out nor gets its own day back early. The caller holds x.mu.
+func (x *server) forget(now time.Time) {
+	var least peer.ID
+	for id, old := range x.neighbours {
+		switch {
+		case old.open > 0:
+		case now.Sub(old.since) > 24*time.Hour:
+			delete(x.neighbours, id)
+		case least == "" || old.bytes < x.neighbours[least].bytes:
+			least = id
+		}
+	}
+	if len(x.neighbours) >= maxNeighbours {
+		delete(x.neighbours, least)
+	}
 }
 
 func (x *server) leave(p peer.ID) {
