@@ -2,6 +2,8 @@ package forward
 
 import (
 	"bytes"
+	"errors"
+	"net"
 	"testing"
 )
 
@@ -22,5 +24,33 @@ func FuzzHeader(f *testing.F) {
 		}
 		_, _ = destination(text)
 		_ = clean(text)
+	})
+}
+
+// What a steward answers is at most one line, and no more of it is read than it says.
+func FuzzStatus(f *testing.F) {
+	f.Add([]byte("\x00more"))
+	f.Add([]byte("\x04busy"))
+	f.Add([]byte("\x05\x1b[2Ja"))
+	f.Add([]byte("\xffcut"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		at, far := net.Pipe()
+		defer at.Close()
+		go func() { far.Write(b); far.Close() }()
+		p := &pending{Conn: at, hop: 1}
+		err := p.wait()
+		var said *HopError
+		switch {
+		case len(b) == 0 || len(b) <= int(b[0]):
+			if err == nil || errors.As(err, &said) {
+				t.Fatalf("%q is a status: %v", b, err)
+			}
+		case b[0] == 0:
+			if err != nil {
+				t.Fatalf("%q is refused: %v", b, err)
+			}
+		case !errors.As(err, &said) || said.Hop != 1 || len(said.Status) > maxStatus || said.Status != clean(said.Status):
+			t.Fatalf("%q is read as %v", b, err)
+		}
 	})
 }
