@@ -64,7 +64,7 @@ func (h *Host) mergeCandidate(info peer.AddrInfo, k kind) {
 	defer h.mu.Unlock()
 	c := h.book[info.ID]
 	if c == nil {
-		if len(h.book) >= maxCandidates {
+		if len(h.book) >= maxCandidates && !h.forgetNeighbour(k) {
 			return
 		}
 		c = &candidate{info: peer.AddrInfo{ID: info.ID}, kind: k}
@@ -79,6 +79,18 @@ func (h *Host) mergeCandidate(info peer.AddrInfo, k kind) {
 			c.info.Addrs = append(c.info.Addrs, a)
 		}
 	}
+}
+
+// forgetNeighbour makes room for a candidate that somebody named to this host: anybody on the LAN can fill the book. The
+// caller holds h.mu.
+func (h *Host) forgetNeighbour(wanted kind) bool {
+	for id, c := range h.book {
+		if c.kind == neighbour && wanted > neighbour && !c.busy && !c.up {
+			delete(h.book, id)
+			return true
+		}
+	}
+	return false
 }
 
 // Run keeps the host connected until ctx ends: while fewer than Config.Degree candidates are connected it dials

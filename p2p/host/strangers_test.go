@@ -136,3 +136,17 @@ func TestSharesAreBounded(t *testing.T) {
 		t.Errorf("%v are taken", s.of)
 	}
 }
+
+// Whatever announces itself on the LAN leaves room for whom somebody named.
+func TestNeighboursMakeRoom(t *testing.T) {
+	h := start(t, Config{})
+	defer h.Close()
+	for i := range 2 * maxCandidates {
+		h.mergeCandidate(peer.AddrInfo{ID: fakeID(i)}, neighbour)
+	}
+	h.mergeCandidate(peer.AddrInfo{ID: "s"}, steward)
+	h.mergeCandidate(peer.AddrInfo{ID: "c"}, cached)
+	if h.book["s"] == nil || h.book["c"] == nil || len(h.book) != maxCandidates {
+		t.Errorf("a steward %v, a cached peer %v, of %d", h.book["s"], h.book["c"], len(h.book))
+	}
+}
