@@ -117,6 +117,7 @@ func (d *Docket) CompareNote(note []byte) error {
 func (d *Docket) lacks(note []byte) (from int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.unstage()
 	cp, err := d.witnessed(note)
 	if err != nil {
 		return 0, err

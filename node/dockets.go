@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -106,6 +107,7 @@ type stage struct {
 	first   int64
 	entries [][]byte
 	bytes   int
+	at      time.Time // when the last of them came
 }
 
 const (
@@ -113,6 +115,8 @@ const (
 	// maxStaged bounds what one docket being fetched may hold in memory, in bytes, and maxStages from how many peers.
 	maxStaged = 64 << 20
 	maxStages = 4
+	// stagedFor is how long they are kept for the next: longer than a pull waits for it. A pull that ended early begins anew.
+	stagedFor = time.Minute
 	// maxLater bounds the checkpoints remembered for comparison.
 	maxLater = 16
 )
@@ -540,6 +544,12 @@ func (d *Docket) store(notes ...[]byte) error {
 	return nil
 }
 
+// unstage lets go of what pulls that ended early left. The caller holds d.mu.
+func (d *Docket) unstage() {
+	now := d.now()
+	maps.DeleteFunc(d.staged, func(_ string, s *stage) bool { return now.Sub(s.at) > stagedFor })
+}
+
 // Stage takes a batch of entries on the way to a peer's head. done is true once the head is
 // reached and all of them were taken in. What one peer sends never mixes with another's.
 func (d *Docket) Stage(from int64, entries [][]byte, head p2psync.Head) (done bool, err error) {
@@ -568,6 +578,7 @@ func (d *Docket) Stage(from int64, entries [][]byte, head p2psync.Head) (done bo
 		s.entries = append(s.entries, e)
 		s.bytes += len(e)
 	}
+	s.at = d.now()
 	for _, other := range d.staged {
 		total += other.bytes
 	}

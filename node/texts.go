@@ -91,6 +91,9 @@ func (d *Docket) readTexts(size int64) error {
 // maxTexts bounds how many texts are asked for in one pull.
 const maxTexts = 16
 
+// maxAsked bounds the peers of which it is remembered that they have no more than the hash of an entry.
+const maxAsked = 256
+
 // missing are entries whose text this node lacks and has not asked that peer for.
 func (d *Docket) missing(peer string) (all []int64) {
 	d.mu.Lock()
@@ -123,7 +126,9 @@ func (d *Docket) fill(from int64, entries [][]byte, peer string) (changed bool, 
 			return false, err
 		}
 		if h, bare := bareEntry(e); bare && h == leaf {
-			asked[peer] = true
+			if len(asked) < maxAsked { // one more is asked again
+				asked[peer] = true
+			}
 			continue
 		}
 		if len(e) > consent.MaxNote || tlog.RecordHash(e) != leaf {
