@@ -316,3 +316,30 @@ func TestReplyAddressesAreNoProbes(t *testing.T) {
 		}
 	})
 }
+
+// A home that is offline for hours amid an answer loses neither its path nor the answer: nobody cut anything.
+func TestAHomeThatWasOfflineKeepsItsPath(t *testing.T) {
+	alongside(t)
+	story(t, Config{Homes: 1, Stewards: 2, Conditions: street(17)}, func(w *World) {
+		ada := w.Homes[0]
+		w.films(ada)
+		id, _ := w.Police.Asks()
+		ada.Sees(time.Minute, id)
+		w.Police.Link.Off()
+		w.Settle(2 * time.Minute)
+		ada.Agrees(id)
+		w.Until(time.Minute, "the home to find nobody", func() bool { return ada.answer(id).Reason == home.Unreachable })
+		ada.Link.Off()
+		before := ada.answer(id).Paths
+		w.Settle(3 * time.Hour)
+		if a := ada.answer(id); a.Paths != before || a.Reason == home.PathsUsed {
+			w.fail("offline, the answer went from %d paths to %+v", before, a)
+		}
+		w.Police.Link.On()
+		ada.Link.On()
+		w.Police.Vault(time.Hour, 1, "open")
+		if a := ada.answer(id); a.Paths != before {
+			w.fail("back online, the answer went over %d paths", a.Paths)
+		}
+	})
+}

@@ -44,9 +44,7 @@ type Answer struct {
 	Attempts  int             `json:"attempts"` // that failed, one after the other
 	Grant     consent.GrantID `json:"grant,omitempty"`
 	Releases  []Release       `json:"releases"`
-	Guard     string          `json:"guard,omitempty"`      // the steward that its path begins with
-	Over      []string        `json:"over,omitempty"`       // the second stewards that it tried; the last one is in use
-	PathFails int             `json:"path_fails,omitempty"` // attempts over that one that brought nothing, in a row
+	route
 
 	unsure bool // the last write of its record failed, so that the disk may have this or the one before
 }

@@ -7,13 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
-	"github.com/porchlight-mesh/porchlight/p2p/ask"
 	"github.com/porchlight-mesh/porchlight/p2p/forward"
 )
 
@@ -25,8 +23,7 @@ type leaving struct {
 	Queued    time.Time `json:"queued"`
 	NotBefore time.Time `json:"not_before"`
 	Attempts  int       `json:"attempts"`
-	Guard     string    `json:"guard,omitempty"`
-	Over      []string  `json:"over,omitempty"`
+	route
 }
 
 // maxLeaving bounds how many wait, and leavingFor how long one is tried.
@@ -125,9 +122,15 @@ func (h *Home) postOne(ctx context.Context, name string) (next time.Time, err er
 	if err != nil {
 		return time.Time{}, errors.Join(err, h.disk().Remove(name))
 	}
-	path, err := h.leavingPath(&l)
+	h.mu.Lock()
+	r, err := h.next(l.route)
+	h.mu.Unlock()
 	if err == nil {
-		err = forward.Post(ctx, h.peer.Host(), path, []byte(l.Note))
+		// What is said is public anyway, so its owner is asked nothing when paths run out.
+		l.route = r
+		if err = forward.Post(ctx, h.peer.Host(), r.stewards(), []byte(l.Note)); err != nil {
+			l.Fails++
+		}
 	}
 	switch {
 	case err == nil:
@@ -138,40 +141,4 @@ func (h *Home) postOne(ctx context.Context, name string) (next time.Time, err er
 	l.Attempts++
 	l.NotBefore = now.Add(backOff(l.Attempts))
 	return l.NotBefore, errors.Join(err, node.WriteJSON(h.disk(), name, l))
-}
-
-// leavingPath chooses as path does. What is said is public anyway, so its owner is asked nothing.
-func (h *Home) leavingPath(l *leaving) ([]string, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !slices.Contains(h.peer.Stewards(), l.Guard) {
-		var err error
-		if l.Guard, err = h.guardUp(ask.Speaks(h.peer.Host(), forward.Protocol)); err != nil {
-			return nil, err
-		}
-		l.Over = nil
-	}
-	if len(l.Over) == 0 || l.Attempts%triesOnAPath == 0 {
-		if second := h.another(&Answer{Guard: l.Guard, Over: l.Over}); second != "" {
-			l.Over = append(l.Over, second)
-		}
-	}
-	if len(l.Over) == 0 {
-		return nil, errors.New("config.toml names no second steward for a path")
-	}
-	return []string{l.Guard, l.Over[len(l.Over)-1]}, nil
-}
-
-// guardUp is one of the guards, any of those that are connected. The caller holds h.mu.
-func (h *Home) guardUp(up []string) (string, error) {
-	kept, err := h.pinned()
-	if err != nil {
-		return "", err
-	}
-	rand.Shuffle(len(kept), func(i, j int) { kept[i], kept[j] = kept[j], kept[i] })
-	i := slices.IndexFunc(kept, func(g guard) bool { return slices.Contains(up, g.ID) })
-	if i < 0 {
-		return "", errors.New("none of this home's guards is connected")
-	}
-	return kept[i].ID, nil
 }

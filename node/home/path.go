@@ -75,6 +75,65 @@ func count(n int) string {
 	return fmt.Sprintf("%d stewards", n)
 }
 
+// A route is the stewards that an answer, or a document, goes over.
+type route struct {
+	Guard string   `json:"guard,omitempty"`      // the first
+	Over  []string `json:"over,omitempty"`       // the second ones that were tried; the last one is in use
+	Fails int      `json:"path_fails,omitempty"` // attempts over that one that brought nothing, in a row
+}
+
+// next is the route of another attempt: another second steward where this one failed often enough. The caller holds h.mu.
+func (h *Home) next(r route) (route, error) {
+	up := ask.Speaks(h.peer.Host(), forward.Protocol)
+	if !slices.Contains(h.peer.Stewards(), r.Guard) {
+		first, err := h.guardUp(up)
+		if err != nil {
+			return r, err
+		}
+		r = route{Guard: first}
+	}
+	if !slices.Contains(up, r.Guard) {
+		return r, fmt.Errorf("steward %s, with which the path begins, is not connected", r.Guard)
+	}
+	if len(r.Over) == 0 || r.Fails >= triesOnAPath {
+		if second := h.another(r); second != "" {
+			r.Over, r.Fails = append(slices.Clone(r.Over), second), 0
+		}
+	}
+	if len(r.Over) == 0 {
+		return r, errors.New("config.toml names no second steward for a path")
+	}
+	return r, nil
+}
+
+// stewards are those of the path in use, in their order.
+func (r route) stewards() []string { return []string{r.Guard, r.Over[len(r.Over)-1]} }
+
+// another is a second steward that was not tried; "" where there is none, or as many were tried as may be.
+func (h *Home) another(r route) string {
+	if len(r.Over) >= maxPaths {
+		return ""
+	}
+	left := slices.DeleteFunc(h.peer.Stewards(), func(id string) bool { return id == r.Guard || slices.Contains(r.Over, id) })
+	if len(left) == 0 {
+		return ""
+	}
+	return left[rand.IntN(len(left))]
+}
+
+// guardUp is one of the guards, any of those that are connected. The caller holds h.mu.
+func (h *Home) guardUp(up []string) (string, error) {
+	kept, err := h.pinned()
+	if err != nil {
+		return "", err
+	}
+	kept = slices.DeleteFunc(kept, func(g guard) bool { return !slices.Contains(up, g.ID) })
+	if len(kept) == 0 {
+		return "", errors.New("none of this home's guards is connected")
+	}
+	return kept[rand.IntN(len(kept))].ID, nil
+}
+
 // path is the way of an answer: nil for straight. What it chooses stands in the answer's record before it is used.
 func (h *Home) path(id string) (*deliver.Path, error) {
 	h.mu.Lock()
@@ -89,60 +148,30 @@ func (h *Home) path(id string) (*deliver.Path, error) {
 	if err := h.hidden(); err != nil {
 		return nil, because(NoPath, err)
 	}
-	up := ask.Speaks(h.peer.Host(), forward.Protocol)
-	next := a.copy()
-	if !slices.Contains(h.peer.Stewards(), next.Guard) {
-		first, err := h.guardUp(up)
-		if err != nil {
-			return nil, because(NoPath, err)
-		}
-		next.Guard, next.Over = first, nil
+	r, err := h.next(a.route)
+	if err != nil {
+		return nil, because(NoPath, err)
 	}
-	if !slices.Contains(up, next.Guard) {
-		return nil, because(NoPath, fmt.Errorf("steward %s, with which this answer's path begins, is not connected", next.Guard))
-	}
-	if len(next.Over) == 0 || next.PathFails >= triesOnAPath {
-		if second := h.another(&next); second != "" {
-			next.Over, next.PathFails = append(slices.Clone(next.Over), second), 0
-		}
-	}
-	if len(next.Over) == 0 {
-		return nil, because(NoPath, errors.New("config.toml names no second steward for this answer's path"))
-	}
-	if err := h.stepLocked(id, a.State, a.State, func(a *Answer) error {
-		a.Guard, a.Over, a.PathFails = next.Guard, next.Over, next.PathFails
-		return nil
-	}); err != nil {
+	if err := h.stepLocked(id, a.State, a.State, func(a *Answer) error { a.route = r; return nil }); err != nil {
 		return nil, err
 	}
-	return &deliver.Path{Host: h.peer.Host(), Stewards: []string{next.Guard, next.Over[len(next.Over)-1]}}, nil
-}
-
-// another is a second steward that the answer has not tried; "" where there is none, or it tried as many as it may.
-func (h *Home) another(a *Answer) string {
-	if len(a.Over) >= maxPaths {
-		return ""
-	}
-	left := slices.DeleteFunc(h.peer.Stewards(), func(id string) bool { return id == a.Guard || slices.Contains(a.Over, id) })
-	if len(left) == 0 {
-		return ""
-	}
-	return left[rand.IntN(len(left))]
+	return &deliver.Path{Host: h.peer.Host(), Stewards: r.stewards()}, nil
 }
 
 // pathFailed counts an attempt that the path may be to blame for, and says whether its owner has to say what next: every path that the answer
-// may take was tried, and the last one was cut. A requester that does not answer is tried further over the last one.
+// may take was tried, and the last one was cut. A requester that does not answer is tried further over the last one, and where nothing was
+// sent, as while this home is offline, no path failed.
 func (h *Home) pathFailed(a *Answer, reason Reason) (asks bool) {
 	switch reason {
 	case ConnectionLost, NoPath, Unreachable:
 	default:
 		return false
 	}
-	if a.Direct || len(a.Over) == 0 {
+	if a.Direct || a.State != "sending" {
 		return false
 	}
-	a.PathFails++
-	return reason != Unreachable && a.PathFails >= triesOnAPath && h.another(a) == ""
+	a.Fails++
+	return reason != Unreachable && a.Fails >= triesOnAPath && h.another(a.route) == ""
 }
 
 // retry lets answers go on that wait for their owner, or for a steward: over stewards again, as if for the first time, or straight.
@@ -164,7 +193,7 @@ func (h *Home) retry(_ context.Context, args Retry) ([]AnswerStatus, error) {
 		}
 		if err := h.stepLocked(id, a.State, a.State, func(a *Answer) error {
 			a.Direct = args.AddressShown
-			a.Guard, a.Over, a.PathFails, a.Attempts = "", nil, 0, 0
+			a.route, a.Attempts = route{}, 0
 			a.NotBefore = h.peer.Now().Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay)))).UTC()
 			a.Reason, a.Since, a.Problem = "", time.Time{}, ""
 			return h.ledger.Note("owner", "goes on", string(req), "answer "+id+" "+way)

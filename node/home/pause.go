@@ -59,7 +59,7 @@ func (h *Home) noteLocked(a *Answer, what string, reason Reason) error {
 // goesOn ends what fail began: the answer got further than it had been. A disk that was full has room
 // again for what could not be written down then.
 func (h *Home) goesOn(a *Answer) error {
-	a.Attempts, a.Problem, a.PathFails = 0, "", 0
+	a.Attempts, a.Problem, a.Fails = 0, "", 0
 	reason, since := a.Reason, a.Since
 	a.Reason, a.Since = "", time.Time{}
 	if reason == "" {

@@ -71,7 +71,8 @@ const (
 	MaxKey      = 4 << 10
 	MaxSize     = 1 << 40 // a sealed release
 	maxClass    = 512
-	minBucket   = 64 << 10
+	minBucket   = 64 << 10 // of a delivery over stewards
+	maxPad      = 64 << 10
 	maxRoot     = 128
 	sendAhead   = 4 // blocks that a sender has read and not sent
 	unwritten   = 2 // blocks that a receiver has begun to read and not written: what it loses when it is killed

@@ -28,7 +28,7 @@ const headerLen = 5
 // limits by kind, in bytes; a kind without one is refused.
 var frameLimit = [...]int{
 	kindGrant: MaxDocument, kindAcceptance: MaxDocument, kindManifest: 1 + maxRoot + MaxDocument, kindHave: 8,
-	kindBlock: MaxBlock, kindReceipt: MaxDocument, kindKey: MaxKey, kindConfirm: 0, kindError: maxClass, kindPad: MaxBlock,
+	kindBlock: MaxBlock, kindReceipt: MaxDocument, kindKey: MaxKey, kindConfirm: 0, kindError: maxClass, kindPad: maxPad,
 }
 
 // decodeHeader checks a frame's header and takes no memory for its body.

@@ -107,7 +107,7 @@ func bucket(n int64) int64 {
 // pad fills up what was sent, so that a steward that counts it learns less.
 func (s *sender) pad() error {
 	for left := bucket(s.wrote) - s.wrote; left > 0; left = bucket(s.wrote) - s.wrote {
-		if err := s.send(kindPad, make([]byte, max(0, min(left-headerLen, MaxBlock)))); err != nil {
+		if err := s.send(kindPad, make([]byte, max(0, min(left-headerLen, maxPad)))); err != nil {
 			return err
 		}
 	}

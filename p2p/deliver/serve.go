@@ -60,7 +60,7 @@ func Serve(h *host.Host, r Receiver, limits Limits) (close func(), err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{h: h, r: r, limits: limits, ctx: ctx, perPeer: map[string][]*running{}}
 	h.Libp2p().SetStreamHandler(Protocol, s.handle)
-	stop := forward.Accept(h, func(_ context.Context, from ed25519.PublicKey, scope network.StreamScope, c *forward.Conn) {
+	stop := forward.Accept(h, func(from ed25519.PublicKey, scope network.StreamScope, c *forward.Conn) {
 		s.session(c, from, scope, c.Via(), false)
 	})
 	return func() {

@@ -245,7 +245,11 @@ func end(ctx context.Context, st network.MuxedStream, c net.Conn, key ed25519.Pr
 
 // secureOut begins a Noise session over c.
 func secureOut(ctx context.Context, prologue []byte, c net.Conn, key ed25519.PrivateKey, to peer.ID) (sec.SecureConn, error) {
-	t, err := transport(key, prologue)
+	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("forward: key: %w", err)
+	}
+	t, err := transport(priv, prologue)
 	if err != nil {
 		return nil, err
 	}
@@ -261,12 +265,8 @@ func secureOut(ctx context.Context, prologue []byte, c net.Conn, key ed25519.Pri
 	return s, nil
 }
 
-func transport(key ed25519.PrivateKey, prologue []byte) (*noise.SessionTransport, error) {
-	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("forward: key: %w", err)
-	}
-	t, err := noise.New(noise.ID, priv, nil)
+func transport(key crypto.PrivKey, prologue []byte) (*noise.SessionTransport, error) {
+	t, err := noise.New(noise.ID, key, nil)
 	if err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}

@@ -52,7 +52,7 @@ func newWay(t *testing.T, limits forward.Limits) *way {
 	t.Helper()
 	w := &way{t: t, from: make(chan ed25519.PublicKey, 16), posted: make(chan []byte, 16)}
 	w.requester = listen(t, host.Requester)
-	t.Cleanup(forward.Accept(w.requester, func(_ context.Context, from ed25519.PublicKey, _ network.StreamScope, c *forward.Conn) {
+	t.Cleanup(forward.Accept(w.requester, func(from ed25519.PublicKey, _ network.StreamScope, c *forward.Conn) {
 		w.from <- from
 		io.Copy(c, c)
 		c.CloseWrite()

@@ -49,7 +49,7 @@ func (l Limits) filled() Limits {
 	return l
 }
 
-// maxNeighbours bounds the neighbours whose bytes of the day are remembered; buffers are what one direction of a path holds.
+// maxNeighbours bounds the neighbours whose bytes of the day are remembered, and buffer what one direction of a path holds.
 const (
 	maxNeighbours = 4096
 	buffer        = 64 << 10
@@ -78,7 +78,7 @@ func Serve(h *host.Host, s Steward) (stop func(), err error) {
 
 // Accept takes the ends of paths until stop is called, which breaks off those that are open and waits for them. take is called on a
 // goroutine of its own with what the other end proved, and has the session until it returns.
-func Accept(h *host.Host, take func(ctx context.Context, from ed25519.PublicKey, scope network.StreamScope, c *Conn)) (stop func()) {
+func Accept(h *host.Host, take func(from ed25519.PublicKey, scope network.StreamScope, c *Conn)) (stop func()) {
 	return serve(h, EndProtocol, Steward{}, func(ctx context.Context, x *server, st network.Stream) error {
 		s, err := x.secureIn(ctx, endPrologue, st)
 		if err != nil {
@@ -88,7 +88,7 @@ func Accept(h *host.Host, take func(ctx context.Context, from ed25519.PublicKey,
 		if err != nil || s.RemotePublicKey().Type() != crypto.Ed25519 {
 			return errors.New("the other end's key is not an Ed25519 key")
 		}
-		take(ctx, raw, st.Scope(), &Conn{s, st})
+		take(raw, st.Scope(), &Conn{s, st})
 		return nil
 	})
 }
@@ -143,7 +143,8 @@ func serve(h *host.Host, proto string, s Steward, handle func(context.Context, *
 }
 
 func (x *server) secureIn(ctx context.Context, prologue []byte, st network.Stream) (sec.SecureConn, error) {
-	t, err := transport(x.h.Key(), prologue)
+	h := x.h.Libp2p()
+	t, err := transport(h.Peerstore().PrivKey(h.ID()), prologue)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +186,9 @@ func (x *server) carry(ctx context.Context, st network.Stream) error {
 			return nil
 		}
 		in.Conn = s
+		if err := st.SetDeadline(time.Now().Add(setUp)); err != nil { // the handshake took its own away
+			return err
+		}
 	default:
 		return fmt.Errorf("a path begins with %d, which this steward does not know", kind[0])
 	}
@@ -210,7 +214,7 @@ func (x *server) carry(ctx context.Context, st network.Stream) error {
 		x.publish(ctx, in)
 		return nil
 	}
-	out, why := x.next(ctx, st.Conn().RemotePeer(), target)
+	out, why := x.next(ctx, from, target)
 	if why != "" {
 		x.refuse(in, why)
 		return nil

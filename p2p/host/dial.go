@@ -251,28 +251,25 @@ func (f *found) HandlePeerFound(info peer.AddrInfo) {
 }
 
 // ErrNotKnown is what ConnectKnown returns for a peer that nobody named to this host.
-var ErrNotKnown = errors.New("host: no address of this peer is known")
+var ErrNotKnown = errors.New("host: nobody named this peer to this host")
 
-// ConnectKnown connects to a peer that was given to this host as a steward or a cached peer, or to which it is connected and which
-// it dialled on purpose; never to one that only came to it.
+// ConnectKnown connects to a peer that was named to this host, as a steward, a cached peer or to Connect; never to one that only came
+// to it.
 func (h *Host) ConnectKnown(ctx context.Context, id string) error {
 	p, err := peer.Decode(id)
 	if err != nil {
 		return fmt.Errorf("host: peer id %q: %w", id, err)
 	}
+	info := peer.AddrInfo{ID: p} // libp2p remembers where one is that was dialled before
 	h.mu.Lock()
-	var info peer.AddrInfo
 	c := h.book[p]
 	known := h.mesh[p] || c != nil && c.kind != neighbour
 	if c != nil {
-		info = peer.AddrInfo{ID: p, Addrs: slices.Clone(c.info.Addrs)}
+		info.Addrs = slices.Clone(c.info.Addrs)
 	}
 	h.mu.Unlock()
-	switch {
-	case !known:
+	if !known {
 		return ErrNotKnown
-	case h.h.Network().Connectedness(p) == network.Connected:
-		return nil
 	}
 	if err := h.h.Connect(ctx, info); err != nil {
 		return fmt.Errorf("host: connect to %s: %w", id, err)

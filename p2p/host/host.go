@@ -291,9 +291,6 @@ func IDOf(key ed25519.PrivateKey) (string, error) {
 // ID is the host's peer id.
 func (h *Host) ID() string { return h.h.ID().String() }
 
-// Key is the host's own, for the packages beside this one.
-func (h *Host) Key() ed25519.PrivateKey { return h.cfg.Key }
-
 // Role is the role the host was started in.
 func (h *Host) Role() Role { return h.cfg.Role }
 
@@ -326,8 +323,8 @@ func (h *Host) Connect(ctx context.Context, addr string) error {
 	h.mu.Lock()
 	h.mesh[info.ID] = true
 	h.mu.Unlock()
-	if err := h.h.Connect(ctx, *info); err != nil {
-		return fmt.Errorf("host: connect to %s: %w", addr, err)
+	if err := h.Reach(ctx, addr); err != nil {
+		return err
 	}
 	h.remember(addr)
 	h.tell(info.ID)
@@ -377,21 +374,17 @@ func (h *Host) Mesh(id string) bool {
 }
 
 func (h *Host) isMesh(p peer.ID) bool {
-	if h.cfg.Role != Requester {
-		return true
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.mesh[p]
+	return h.cfg.Role != Requester || h.chosen(p)
 }
 
 // Chosen says whether a peer is one of this host's stewards, or was dialled on purpose. Anybody can be a stranger, with
 // as many ids as they like; nobody becomes a chosen peer by themselves.
 func (h *Host) Chosen(id string) bool {
 	p, err := peer.Decode(id)
-	if err != nil {
-		return false
-	}
+	return err == nil && h.chosen(p)
+}
+
+func (h *Host) chosen(p peer.ID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.mesh[p]
