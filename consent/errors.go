@@ -71,21 +71,26 @@ const (
 
 // Refusals of dockets.
 const (
-	UnknownOfficer Class = "unknown-officer" // a key that no entry enrolled
-	RevokedOfficer Class = "revoked-officer" // a key that an earlier entry revoked
-	ExpiredOfficer Class = "expired-officer" // a key whose enrolment is over
-	WrongRole      Class = "wrong-role"      // an officer where a supervisor is needed, or the reverse
-	DuplicateEntry Class = "duplicate-entry" // the same bytes, or the same act, twice in a docket
-	UnknownRequest Class = "unknown-request" // names a request that the docket does not hold
-	ClosedRequest  Class = "closed-request"  // names a request that was resolved or superseded
-	BadProof       Class = "bad-proof"       // an inclusion or consistency proof that does not hold
-	BadCheckpoint  Class = "bad-checkpoint"  // a checkpoint that does not fit the docket or its entries
-	WrongOrigin    Class = "wrong-origin"    // a checkpoint of another docket
-	Fork           Class = "fork"            // one size with two roots: provable misconduct
-	Behind         Class = "behind"          // a comparison with a docket longer than ours: nothing proven
-	OverQuota      Class = "over-quota"      // more entries or bytes in a day than the charter grants
-	Unread         Class = "unread"          // an entry of which only the hash is known
-	Unwitnessed    Class = "unwitnessed"     // a checkpoint that fewer witnesses cosigned than the charter asks for
+	UnknownOfficer    Class = "unknown-officer"    // a key that no entry enrolled
+	RevokedOfficer    Class = "revoked-officer"    // a key that an earlier entry revoked
+	ExpiredOfficer    Class = "expired-officer"    // a key whose enrolment is over
+	WrongRole         Class = "wrong-role"         // an officer where a supervisor is needed, or the reverse
+	DuplicateEntry    Class = "duplicate-entry"    // the same bytes, or the same act, twice in a docket
+	UnknownRequest    Class = "unknown-request"    // names a request that the docket does not hold
+	ClosedRequest     Class = "closed-request"     // names a request that was resolved or superseded
+	BadProof          Class = "bad-proof"          // an inclusion or consistency proof that does not hold
+	BadCheckpoint     Class = "bad-checkpoint"     // a checkpoint that does not fit the docket or its entries
+	WrongOrigin       Class = "wrong-origin"       // a checkpoint of another docket
+	Fork              Class = "fork"               // one size with two roots: provable misconduct
+	Behind            Class = "behind"             // a comparison with a docket longer than ours: nothing proven
+	OverQuota         Class = "over-quota"         // more entries or bytes in a day than the charter grants
+	Unread            Class = "unread"             // an entry of which only the hash is known
+	UnknownCommitment Class = "unknown-commitment" // names a commitment that the docket does not hold
+	WrongState        Class = "wrong-state"        // a change that does not follow from what the docket says of a commitment, or not yet
+	OffSchedule       Class = "off-schedule"       // a daily entry with other slots than the charter's, or changes that are not due
+	BadDay            Class = "bad-day"            // a daily entry of another day than the one after the last
+	UnknownHold       Class = "unknown-hold"       // renews a hold that the docket does not have, or that was renewed already
+	Unwitnessed       Class = "unwitnessed"        // a checkpoint that fewer witnesses cosigned than the charter asks for
 )
 
 // Refusals of custody logs.

@@ -39,10 +39,14 @@ func (p *Peer) check(from string, msg []byte) gossip.Verdict {
 	case errors.Is(err, errKnown):
 		return gossip.Ignore
 	case !errors.Is(err, errHere) && request.Timeless(consent.ClassOf(err)):
-		p.Log.Info("message rejected", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
+		p.Log.Debug("message rejected", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
+		if p.host != nil && !p.own(from) {
+			p.host.Misbehaved(from, "gossip", err)
+		}
 		return gossip.Reject
 	}
-	p.Log.Info("message ignored", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
+	// Anybody can send of these as many as gossip listens to, and honest peers do, too.
+	p.Log.Debug("message ignored", "peer", from, "class", string(consent.ClassOf(err)), "err", err)
 	return gossip.Ignore
 }
 
@@ -191,7 +195,11 @@ func (p *Peer) admitMessage(from string, msg []byte) error {
 		}
 	}
 	if class := d.Refused(index); class != "" {
-		return consent.Refuse(class, "", "entry %d of the docket of %s does not count", index, a.Name)
+		err := consent.Refuse(class, "", "entry %d of the docket of %s does not count", index, a.Name)
+		if class == consent.WrongKind { // its sender may have a later version of the charter, which has daily entries
+			return fmt.Errorf("%w: %w", errHere, err)
+		}
+		return err
 	}
 	if err := p.readDocket(d); err != nil {
 		return err

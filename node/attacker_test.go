@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -25,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
@@ -378,17 +380,36 @@ func (a *attacker) heads(s network.Stream) {
 	}
 }
 
-// grants offers releases that never come, each under a key of its own.
+// grants offers as many releases as a grant holds, none of which comes, and does so again and again under another key.
 func (a *attacker) grants(t *testing.T) {
+	m := newMallory(t, a.told.Request)
+	one := m.grant.Releases[0]
+	m.grant.Releases = nil
+	for i := range grant.MaxReleases {
+		root, err := m.dag.Root.Prefix().Sum([]byte{byte(i)})
+		ok(t, err)
+		_, one.Secret, err = grant.Commit(rand.Reader, []byte{byte(i)})
+		ok(t, err)
+		one.CID, one.SealedBytes, one.ManifestSHA256 = consent.ReleaseID(root.String()), 1000, strings.Repeat("0", 64)
+		m.grant.Releases = append(m.grant.Releases, one)
+	}
+	accepted := 0
 	for !a.tired() {
-		m := newMallory(t, a.told.Request)
-		m.grant.Releases[0].ManifestSHA256 = strings.Repeat("0", 64)
-		m.grant.Created = consent.At(time.Now())
+		m.key = newKey(t, grant.KeyName)
+		m.grant.Created, m.grant.Key = consent.At(time.Now()), m.key.Verifier()
 		note, err := consent.Sign(m.grant, m.key)
 		ok(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		deliver.Send(ctx, deliver.SendConfig{Key: m.key.Private(), Addrs: m.reply},
-			deliver.Offer{Grant: note}, deliver.Hooks{Accepted: func([]byte) error { return context.Canceled }})
+		patience := 2 * time.Second
+		if accepted == 0 {
+			patience = 30 * time.Second
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err = deliver.Send(ctx, deliver.SendConfig{Key: m.key.Private(), Addrs: m.reply}, deliver.Offer{Grant: note},
+			deliver.Hooks{Accepted: func([]byte) error { accepted++; return nil }, Received: func(string, []byte) error { return nil }})
 		cancel()
+		if accepted == 0 {
+			t.Fatalf("a grant of %d bytes was not taken: %v", len(note), err)
+		}
 	}
+	t.Logf("%d grants were taken", accepted)
 }

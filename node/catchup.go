@@ -33,8 +33,8 @@ func (s source) Heads() []p2psync.Head {
 		}
 	}
 	s.mu.Unlock()
-	// Last: an objection means nothing to whoever has not the request.
-	return append(heads, s.papersHead(objectionsLog))
+	// Last: they mean nothing to whoever has not the request.
+	return append(heads, s.papersHead(objectionsLog), s.papersHead(breachesLog))
 }
 
 // charterHead tells the number of versions, rivals included, and a hash over the newest and its rivals: of what that settled, and in
@@ -57,7 +57,7 @@ func (s source) Entries(log string, from int64, most int) ([][]byte, error) {
 		notes = notes[from:]
 		return notes[:min(most, len(notes))], nil
 	}
-	if log == misconductLog || log == objectionsLog {
+	if isPapers(log) {
 		all := s.papers(log)
 		all = all[min(max(from, 0), int64(len(all))):]
 		return all[:min(most, len(all))], nil
@@ -87,7 +87,7 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 			}
 			continue
 		}
-		if h.Log == misconductLog || h.Log == objectionsLog {
+		if isPapers(h.Log) {
 			if string(h.Note) != string(s.papersHead(h.Log).Note) {
 				want = append(want, p2psync.Range{Log: h.Log, From: 0, To: h.Size})
 			}
@@ -99,7 +99,7 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 			continue
 		}
 		if err := s.accuse(d, d.CompareNote(h.Note)); err != nil {
-			s.Log.Warn("docket compared", "agency", h.Log, "peer", h.Peer, "err", err)
+			s.Log.Debug("docket compared", "agency", h.Log, "peer", h.Peer, "err", err)
 			continue
 		}
 		have, err := d.lacks(h.Note)
@@ -109,6 +109,8 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 		}
 		if h.Size > have {
 			want = append(want, p2psync.Range{Log: h.Log, From: have, To: h.Size})
+		} else {
+			d.noMore()
 		}
 		for _, i := range d.missing(h.Peer) {
 			if i < h.Size {
@@ -123,7 +125,7 @@ func (s sink) Take(log string, from int64, entries [][]byte, head p2psync.Head) 
 	switch log {
 	case charterLog:
 		return s.takeAll(entries, s.AdmitCharter)
-	case misconductLog, objectionsLog:
+	case misconductLog, objectionsLog, breachesLog:
 		return s.takeAll(entries, s.AdmitPaper)
 	}
 	d := s.Docket(consent.AgencyID(log))

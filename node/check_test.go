@@ -55,8 +55,9 @@ func newPolice(t testing.TB) *police {
 	now := consent.At(time.Now())
 	p.chain = must(charter.Start(must(consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: now, Ends: consent.At(now.AddDate(1, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: p.ana.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{p.self},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, p.ana))))
-	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, 0))
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, p.ana))))
+	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, 0, p.chain.Plans()...))
 	p.append(must(consent.Sign(docket.Officer{Action: docket.Enrol, Role: docket.RoleOfficer, Name: "Ruiz", Key: p.officer.Verifier(),
 		Expires: consent.At(now.AddDate(1, 0, 0)), Created: now, By: p.sergeant.Verifier()}, p.sergeant)))
 	return p
@@ -83,7 +84,7 @@ func (p *police) append(note []byte) []byte {
 func (p *police) force(note []byte) []byte {
 	p.t.Helper()
 	p.notes = append(p.notes, note)
-	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, int64(len(p.notes))))
+	p.log = must(docket.Open(p.self, charter.Quotas{}, &p.notes, int64(len(p.notes)), p.chain.Plans()...))
 	type proven struct {
 		Index int64       `json:"index"`
 		Note  string      `json:"note"`
@@ -534,7 +535,7 @@ func TestStewardPassesOnWhatItMissed(t *testing.T) {
 	home := start(Home, steward.Addrs())
 	wait := func(what string, done func() bool) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(60 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("waited in vain for %s", what)
 			}

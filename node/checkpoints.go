@@ -71,6 +71,29 @@ func (d *Docket) Waiting() []byte {
 	return d.log.Checkpoint()
 }
 
+// newest is the docket's newest checkpoint as its agency signed it, nil before the first.
+func (d *Docket) newest() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	note := d.log.Checkpoint()
+	if d.broken != nil || note == nil {
+		return nil
+	}
+	c, err := docket.OpenCosigned(note, d.agency, nil)
+	if err != nil {
+		return nil
+	}
+	return c.Note
+}
+
+// Reached is the latest time of which as many witnesses as have to cosign say, on what is shown of the docket, that it has come; zero
+// where none have to.
+func (d *Docket) Reached() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.shown.Reached(d.quorum)
+}
+
 // Ask is the question to a witness that cosigned old entries last.
 func (d *Docket) Ask(old int64, checkpoint []byte) (docket.Add, error) {
 	d.mu.Lock()

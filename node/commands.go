@@ -26,6 +26,10 @@ type Status struct {
 	Witness  *WitnessStatus  `json:"witness,omitempty"` // of a steward or an observer that has a witness's key
 	Owed     []Debt          `json:"owed,omitempty"`    // of an agency
 	URL      string          `json:"url,omitempty"`     // where this node serves dockets
+
+	// What is wrong with this machine's clock, where keys are destroyed by it, and the way out.
+	Clock     string `json:"clock,omitempty"`
+	ClockHint string `json:"clock_hint,omitempty"`
 }
 
 // PeerStatus is one connected peer.
@@ -46,6 +50,7 @@ type AgencyStatus struct {
 	Witnessed bool             `json:"witnessed"`
 	Forked    bool             `json:"forked"`
 	Standing  AgencyStanding   `json:"standing"`
+	Promises  Promises         `json:"promises"` // of deletions
 }
 
 // RequestStatus is one admitted request.
@@ -68,7 +73,9 @@ type RequestStatus struct {
 	Note     string            `json:"note"`
 
 	Objections []Objection `json:"objections"`
-	Report     *Owed       `json:"report,omitempty"` // of an exigent request
+	Breaches   []Breach    `json:"breaches"`           // of what was signed about the clips that answered it
+	Promises   *Promises   `json:"promises,omitempty"` // the agency's, where one request is asked for
+	Report     *Owed       `json:"report,omitempty"`   // of an exigent request
 	Outcome    Owed        `json:"outcome"`
 }
 
@@ -86,6 +93,7 @@ func (p *Peer) Commands() Commands {
 		"request":         Do(p.oneRequest),
 		"record":          Do(p.showRecord),
 		"record.requests": Do(p.showRequests),
+		"overdue":         Do(p.showOverdue),
 		"charter":         Do(p.showCharter),
 		"charter.publish": Do(p.publishCharter),
 		"object":          Do(p.publishObjection),
@@ -117,7 +125,7 @@ func (p *Peer) agencies(context.Context, struct{}) ([]AgencyStatus, error) {
 	}
 	requests := p.Requests()
 	for _, a := range c.Agencies {
-		s := AgencyStatus{ID: a.ID(), Name: a.Name, Class: string(a.Class), PolicyURL: a.PolicyURL, Witnessed: c.Quorum > 0, Standing: p.Standing(a.ID())}
+		s := AgencyStatus{ID: a.ID(), Name: a.Name, Class: string(a.Class), PolicyURL: a.PolicyURL, Witnessed: c.Quorum > 0, Standing: p.Standing(a.ID()), Promises: p.Promises(a.ID())}
 		if d := p.Docket(a.ID()); d != nil {
 			s.Entries, s.Root, s.Forked = d.Size(), d.Root(), d.Forked()
 		}
@@ -138,7 +146,7 @@ func (p *Peer) requestStatus(r Request) (RequestStatus, error) {
 	return RequestStatus{ID: r.ID, Agency: r.Name, AgencyID: r.Agency, Index: r.Index, Case: b.Case, Offence: b.Offence.Title(), Basis: string(b.Basis),
 		Text: b.Text, From: b.From.Time, Until: b.Until.Time, AreaM2: b.Area.AreaM2(), Expires: b.Expires.Time,
 		Created: b.Created.Time, Live: r.Live(p.Now()), Ended: r.Ended, Note: note,
-		Objections: p.Objections(r), Report: report, Outcome: outcome}, err
+		Objections: p.Objections(r), Breaches: p.BreachesOf(r), Report: report, Outcome: outcome}, err
 }
 
 func (p *Peer) listRequests(context.Context, struct{}) ([]RequestStatus, error) {
@@ -163,7 +171,10 @@ func (p *Peer) oneRequest(_ context.Context, a RequestArg) (RequestStatus, error
 	if err != nil {
 		return RequestStatus{}, err
 	}
-	return p.requestStatus(r)
+	s, err := p.requestStatus(r)
+	promises := p.Promises(r.Agency)
+	s.Promises = &promises
+	return s, err
 }
 
 func (p *Peer) showCharter(context.Context, struct{}) (*charter.Charter, error) {

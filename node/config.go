@@ -102,6 +102,8 @@ type AgencyConfig struct {
 	Reply        []string `toml:"reply"`          // addresses that requests name for answers, without /p2p/
 	MaxReleaseMB int64    `toml:"max_release_mb"` // the largest sealed release accepted, MB
 	VaultMB      int64    `toml:"vault_mb"`       // the most that the vault may hold, MB
+	AskViewOnly  bool     `toml:"ask_view_only"`  // an officer decides about clips that may only be looked at
+	AskBelowDays int      `toml:"ask_below_days"` // an officer decides about clips that may be kept for fewer days
 }
 
 // StewardConfig is the [steward] table.
@@ -187,7 +189,8 @@ max_retention_days = 0
 zone = ""
 
 # What is done with the requests that are left. Each [[home.switch]] names classes, offences and
-# bases (left out: all of them) and perhaps quiet hours, and says what to do:
+# bases (left out: all of them) and perhaps quiet hours, and says what to do. With breaches = true it is
+# only about agencies of which owners showed that they break what they signed, such as a deletion.
 #   ignore   as if the request had not come; nothing is kept
 #   hold     keep the footage from roll-off, silently
 #   tell     and tell me; so does a request that no switch is about
@@ -206,6 +209,10 @@ zone = ""
 # offence = ["23C", "90E"]
 # basis = ["voluntary-information"]
 # do = "ignore"
+#
+# [[home.switch]]
+# breaches = true
+# do = "ignore"
 `
 
 const agencyTable = `
@@ -220,6 +227,12 @@ reply = []
 # The largest sealed release accepted, and the most the vault may hold, MB.
 max_release_mb = 8000
 vault_mb = 200000
+
+# Terms as they were offered are accepted by the node. Of the tighter ones that owners may grant, an officer decides
+# (porchlight agency accept) about clips that may only be looked at in the vault, and about those that may be kept
+# for fewer days than this.
+ask_view_only = false
+ask_below_days = 0
 `
 
 const stewardTable = `

@@ -1,7 +1,8 @@
 // Package node introduces the three halves of Porchlight to each other: consent (who may ask,
 // and what was answered), footage (recordings and what is made of them) and p2p (bytes between
 // peers). It holds what every role has in common, the [Peer]; the packages home, agency and
-// observer below it add what each role does.
+// observer below it add what each role does. Below it, too: record, the public record for people; tiles, which serves
+// dockets over HTTP; and backup.
 //
 // # The choke points
 //

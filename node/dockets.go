@@ -26,6 +26,7 @@ import (
 //	cosigned     of a docket of this node's own, the newest one that enough witnesses cosigned
 //	misconduct   the proof that the agency signed two versions of it, once had
 //	objections   against its requests (records, one note each)
+//	breaches     breach records about it (records, one note each)
 //	restored     the docket is from a backup and signs nothing yet ([Restored])
 //
 // Entries reach the disk before the checkpoint that covers them is signed or taken in, and the
@@ -58,16 +59,20 @@ type Docket struct {
 	cosignedBy map[string]int64 // how many entries a witness cosigned last, by its peer
 
 	objections map[consent.RequestID][]string
+	breaches   map[string]keptBreach // by what each is about
+	torn       map[string]bool       // by log: the last write of such papers failed
 
-	staged map[string]*stage // by the peer they come from
-	later  [][]byte          // checkpoints of larger sizes than this, to be compared once it has grown
-	lead   lead
+	staged  map[string]*stage // by the peer they come from
+	later   [][]byte          // checkpoints of larger sizes than this, to be compared once it has grown
+	lead    lead
+	current time.Time // when a peer was last asked and had no more
 }
 
 // A standard is what the charter judges a docket by.
 type standard struct {
 	agency    charter.Agency
 	quotas    charter.Quotas // the largest that any version gave
+	plans     []charter.Plan // of the mesh's daily entries
 	witnesses []charter.Witness
 	quorum    int
 	since     time.Time // when the agency was first admitted
@@ -92,7 +97,9 @@ func standards(chain charter.Chain) map[consent.AgencyID]standard {
 			all[a.ID()] = s
 		}
 	}
+	plans := chain.Plans()
 	for id, s := range all {
+		s.plans = plans
 		if now, ok := chain.DocketAgency(id); ok {
 			s.agency = now
 		}
@@ -211,7 +218,7 @@ func (d *Docket) open() error {
 	if err := d.readTexts(size); err != nil {
 		return err
 	}
-	log, err := docket.Open(d.agency, d.quotas, d, size)
+	log, err := docket.Open(d.agency, d.quotas, d, size, d.plans...)
 	if err != nil {
 		return err
 	}

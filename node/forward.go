@@ -19,13 +19,17 @@ type reply struct {
 	expires time.Time
 }
 
+// wordsFor is how long after the last deletion that a request's terms ask for its owners may still have words for the agency.
+const wordsFor = 90 * 24 * time.Hour
+
 func (m replies) add(id consent.RequestID, r request.Request, now time.Time) {
-	if !now.Before(r.Expires.Time) {
+	over := r.Expires.AddDate(0, 0, r.Terms.RetentionDays).Add(wordsFor)
+	if !now.Before(over) {
 		return
 	}
 	for _, addr := range r.Reply {
 		if !slices.ContainsFunc(m[addr], func(have reply) bool { return have.id == id }) {
-			m[addr] = append(slices.DeleteFunc(m[addr], func(old reply) bool { return !now.Before(old.expires) }), reply{id, r.Expires.Time})
+			m[addr] = append(slices.DeleteFunc(m[addr], func(old reply) bool { return !now.Before(old.expires) }), reply{id, over})
 		}
 	}
 	if len(m)%1024 == 0 {
@@ -35,17 +39,19 @@ func (m replies) add(id consent.RequestID, r request.Request, now time.Time) {
 	}
 }
 
-// asks says whether a request that asks now names a reply address: a steward carries paths there, and nowhere else that is no steward.
+// asks says whether a request names a reply address that asks now, or under whose terms somebody may hold a release: a steward carries paths
+// there, and nowhere else that is no steward. What was given to an agency that may ask no more can still be taken back.
 func (p *Peer) asks(addr string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.Now()
 	return slices.ContainsFunc(p.replies[addr], func(have reply) bool {
 		r, known := p.requests[have.id]
-		if !known || !r.Live(p.Now()) {
+		if !known || !now.Before(have.expires) {
 			return false
 		}
-		_, ok := p.shown(r)
-		return ok
+		a, admitted := p.chain.Agency(r.Agency)
+		return p.lawful(r) == nil || !admitted || a.MayAsk() != nil || p.dockets[r.Agency].Forked()
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
@@ -17,8 +18,9 @@ import (
 // witness that it is, too. None of it takes the home down, and of what changes anything here only the seeds are taken in.
 func FuzzOutside(f *testing.F) {
 	p := newPolice(f)
-	asked := must(consent.Sign(p.request(), p.officer, p.sergeant))
-	shown := [][]byte{must(p.log.SignCheckpoint(p.docket)), must(p.log.Bundle(0, nil)), p.append(asked)}
+	shown := [][]byte{must(p.log.SignCheckpoint(p.docket)), must(p.log.Bundle(0, nil))}
+	promised := p.promises(time.Now().AddDate(0, 0, -16))
+	shown, asked := append(shown, promised.shown), p.notes[1]
 	cp := p.log.Checkpoint()
 	objection := must(consent.Sign(request.Objection{Agency: p.self.ID(), Request: request.IDOf(asked), Reason: "Nobody saw a red jacket.",
 		Created: p.request().Created, By: p.ana.Verifier()}, p.ana))
@@ -27,7 +29,7 @@ func FuzzOutside(f *testing.F) {
 	second := must(consent.Sign(next, p.ana))
 	fork := must(must(docket.Open(p.self, charter.Quotas{}, &notes{p.notes[0], objection}, 2)).SignCheckpoint(p.docket))
 	proof := must(must(docket.Contradicting(p.self, cp, fork)).Encode())
-	seeds := append(shown, cp, objection, second, proof, fork, asked, docket.Add{Checkpoint: cp}.Encode())
+	seeds := append(shown, cp, objection, promised.breach(nil), second, proof, fork, asked, docket.Add{Checkpoint: cp}.Encode())
 	for _, s := range seeds {
 		f.Add(s)
 	}
@@ -54,14 +56,17 @@ func FuzzOutside(f *testing.F) {
 			t.Errorf("passed on: %q", b)
 		}
 		head := p2psync.Head{Log: string(d.ID()), Size: 9, Note: b, Peer: "peer"}
-		sink{h}.Want([]p2psync.Head{head, {Log: charterLog, Size: 2, Note: b}, {Log: objectionsLog, Size: 2, Note: b}, {Log: misconductLog, Size: 2, Note: b}, {Log: string(b), Size: 1}})
-		for log, from := range map[string]int64{charterLog: 0, objectionsLog: 0, misconductLog: 0, string(d.ID()): 1} {
+		sink{h}.Want([]p2psync.Head{head, {Log: charterLog, Size: 2, Note: b}, {Log: objectionsLog, Size: 2, Note: b}, {Log: misconductLog, Size: 2, Note: b}, {Log: breachesLog, Size: 2, Note: b}, {Log: string(b), Size: 1}})
+		for log, from := range map[string]int64{charterLog: 0, objectionsLog: 0, misconductLog: 0, breachesLog: 0, string(d.ID()): 1} {
 			if err := (sink{h}).Take(log, from, [][]byte{b}, head); errors.Is(err, p2psync.ErrOwn) && log != string(d.ID()) {
 				t.Errorf("this home is at fault for %q: %v", b, err)
 			}
 		}
 		if answer, err := h.cosign("peer", b); err == nil && len(answer) > docket.MaxCosigned {
 			t.Errorf("an answer of %d bytes", len(answer))
+		}
+		if len(d.breaches) > 0 && !known(b) {
+			t.Errorf("taken for a breach record: %q", b)
 		}
 		if d.Size() != 2 || len(h.chain) > 2 || d.Forked() && !known(b) {
 			t.Errorf("taken in: %q", b)

@@ -190,18 +190,27 @@ func TestBadRecordings(t *testing.T) {
 		"19.05.00.mp4": append([]byte{0xff, 0xff, 0xff, 0xff, 'm', 'o', 'o', 'v'}, make([]byte, 100)...)} {
 		ok(t, os.WriteFile(filepath.Join(day, name), b, 0o600))
 	}
-	time.Sleep(2500 * time.Millisecond)
+	recordings := func(has int) func() bool {
+		return func() bool {
+			var cams []home.CameraStatus
+			ana.do("home.cameras", struct{}{}, &cams)
+			return cams[0].Recordings == has
+		}
+	}
+	ana.wait("the three that are whole", recordings(3))
+	cliptest.Recording(t, filepath.Dir(day), "2026-11-22/19.10.00.mp4", 20)
+	ana.wait("one that came after the broken ones, which were seen before it", recordings(4))
 	n.now.add(11 * time.Minute) // long enough to call a file damaged that never became whole
 	ana.wait("the damage to be named", func() bool {
 		var cams []home.CameraStatus
 		ana.do("home.cameras", struct{}{}, &cams)
-		return cams[0].Recordings >= 3 && strings.Contains(cams[0].Problem, "cannot be read")
+		return cams[0].Recordings >= 4 && strings.Contains(cams[0].Problem, "cannot be read")
 	})
 	id := n.policeAsk(n.draft())
 	ana.shown(id)
 	ana.agrees(id)
 	h := n.vault(1, "open")
-	n.police.do("agency.open", agency.OpenArgs{Release: h[0].Release, Out: filepath.Join(t.TempDir(), "clip.mp4"), Reason: "test"}, nil)
+	n.police.do("agency.export", n.export(h[0].Release, filepath.Join(t.TempDir(), "clip.mp4"), "test"), nil)
 }
 
 // A clip of many blocks arrives whole.
@@ -223,7 +232,7 @@ func TestLongClip(t *testing.T) {
 		t.Errorf("a clip of %d bytes tests nothing", h.SealedBytes)
 	}
 	var o agency.Opened
-	n.police.do("agency.open", agency.OpenArgs{Release: h.Release, Out: filepath.Join(t.TempDir(), "clip.mp4"), Reason: "test"}, &o)
+	n.police.do("agency.export", n.export(h.Release, filepath.Join(t.TempDir(), "clip.mp4"), "test"), &o)
 	if got := o.Until.Sub(o.From); got < 15*time.Minute-2*time.Second || got > 15*time.Minute+3*time.Second || o.Gaps != 0 {
 		t.Errorf("%s of footage with %d gaps, want a quarter of an hour without", got, o.Gaps)
 	}

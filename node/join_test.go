@@ -54,7 +54,8 @@ func newStreet(mesh string) *street {
 	s := &street{}
 	now := consent.At(time.Now())
 	c := charter.Charter{Mesh: mesh, Version: 1, Created: now, Ends: consent.At(now.AddDate(1, 0, 0)), Threshold: 2,
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}
 	for _, name := range []string{"Ana", "Ben", "Cleo"} {
 		k := must(consent.GenerateKey(rand.Reader, name))
 		s.keys = append(s.keys, k)

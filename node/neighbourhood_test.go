@@ -18,6 +18,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -39,7 +40,7 @@ type neighbourhood struct {
 	steward  *running
 	more     []string            // addresses of further stewards, for nodes that are started from now on
 	watchers map[string]*running // observers that are witnesses
-	police   *running
+	police   *running            // the agency that the methods below mean
 	homes    map[string]*running
 	now      *clock
 }
@@ -81,6 +82,12 @@ func town() geo.Polygon { return geo.Circle(corner, 5000, 32) }
 // newNeighbourhood makes one without witnesses; or one whose steward and these observers are witnesses, and all have to cosign.
 func newNeighbourhood(t *testing.T, watchers ...string) *neighbourhood {
 	t.Helper()
+	return newNeighbourhoodWith(t, nil, watchers...)
+}
+
+// newNeighbourhoodWith makes one whose charter admits further agencies; the folder of each is made, named by its class.
+func newNeighbourhoodWith(t *testing.T, more []charter.AgencyClass, watchers ...string) *neighbourhood {
+	t.Helper()
 	t.Parallel()
 	n := &neighbourhood{t: t, dir: t.TempDir(), watchers: map[string]*running{}, homes: map[string]*running{}, now: &clock{}}
 	n.signer, n.officer, n.supervisor = newKey(t, "Ana"), newKey(t, "Det.Ruiz"), newKey(t, "Sgt.Stone")
@@ -90,7 +97,14 @@ func newNeighbourhood(t *testing.T, watchers ...string) *neighbourhood {
 	now := time.Now()
 	c := charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(now), Ends: consent.At(now.AddDate(2, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: n.signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{charter.Agency(card)},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}
+	for _, class := range more {
+		card, err := agency.Init(filepath.Join(n.dir, string(class)), agency.InitArgs{Name: "The " + string(class), Class: class,
+			Supervisors: []consent.VerifierKey{n.supervisor.Verifier()}, Jurisdiction: town(), PolicyURL: "https://example.org/policy"})
+		ok(t, err)
+		c.Agencies = append(c.Agencies, charter.Agency(card))
+	}
 	if len(watchers) > 0 {
 		c.Witnesses = append(c.Witnesses, n.witness("steward", node.Steward))
 	}
@@ -108,6 +122,11 @@ func newNeighbourhood(t *testing.T, watchers ...string) *neighbourhood {
 	}
 	n.police = n.start("police", node.Agency)
 	n.publish(n.officerEntry())
+	n.police.wait("all witnesses", func() bool {
+		var entries []agency.DocketEntry
+		n.police.do("agency.docket", struct{}{}, &entries)
+		return len(entries) > 0 && !entries[len(entries)-1].Waits
+	})
 	return n
 }
 
@@ -119,6 +138,13 @@ func (n *neighbourhood) witness(name string, role node.Role) charter.Witness {
 	k, err := node.MakeWitness(dir, name)
 	ok(n.t, err)
 	return charter.Witness{Name: name, Key: k}
+}
+
+// believed makes an agency's stopped node trust the clock, as it does after it ran for a day.
+func (n *neighbourhood) believed(dir string) {
+	n.t.Helper()
+	now := n.now.now()
+	ok(n.t, node.WriteJSON(durable.Disk{}, filepath.Join(dir, "clock"), map[string]any{"time": now, "local": now}))
 }
 
 func newKey(t *testing.T, name string) consent.Key {
@@ -306,6 +332,24 @@ func (n *neighbourhood) publish(note []byte) (p agency.Published) {
 	n.t.Helper()
 	n.police.do("agency.publish", agency.Entry{Note: string(note)}, &p)
 	return p
+}
+
+// act is what the officer signs to do something with a release.
+func (n *neighbourhood) act(kind grant.ActKind, release, reason string) agency.Act {
+	n.t.Helper()
+	var found agency.Found
+	n.police.do("agency.find", agency.FindArgs{Release: release}, &found)
+	note, err := found.Sign(kind, reason, n.now.now(), n.officer)
+	ok(n.t, err)
+	return agency.Act{Note: string(note)}
+}
+
+// export is what the officer signs to have a clip written to a file.
+func (n *neighbourhood) export(release, out, reason string) agency.Act {
+	n.t.Helper()
+	a := n.act(grant.ActExport, release, reason)
+	a.Out = out
+	return a
 }
 
 // draft is a request for a quarter of an hour around the corner.

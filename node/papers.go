@@ -15,19 +15,26 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	p2psync "github.com/porchlight-mesh/porchlight/p2p/sync"
 )
 
-// Papers are public documents about a docket that are no entries of it: a proof of its agency's misconduct, and objections to its
-// requests. They spread on the topic, and by catch-up as two logs without an order, each of which is fetched whole where its hash differs.
+// Papers are public documents about a docket that are no entries of it: a proof of its agency's misconduct, objections to its requests, and
+// breach records. They spread on the topic, and by catch-up as logs without an order, each of which is fetched whole where its hash differs.
 
 // The names under which papers are compared.
 const (
 	misconductLog = "misconduct"
 	objectionsLog = "objections"
+	breachesLog   = "breaches"
 )
+
+// isPapers says whether a log is one of papers.
+func isPapers(log string) bool {
+	return log == misconductLog || log == objectionsLog || log == breachesLog
+}
 
 // papersLog names the log that a charter or a paper belongs to.
 func papersLog(msg []byte) string {
@@ -36,6 +43,8 @@ func papersLog(msg []byte) string {
 		return charterLog
 	case docket.IsMisconduct(msg):
 		return misconductLog
+	case isBreach(msg):
+		return breachesLog
 	}
 	return objectionsLog
 }
@@ -45,13 +54,20 @@ const maxObjections = 2000
 
 // isPaper tells papers from the other messages on the topic by their first line.
 func isPaper(msg []byte) bool {
-	return docket.IsMisconduct(msg) || bytes.HasPrefix(msg, []byte("porchlight/"+request.ObjectionKind+"/"))
+	return docket.IsMisconduct(msg) || isBreach(msg) || bytes.HasPrefix(msg, []byte("porchlight/"+request.ObjectionKind+"/"))
+}
+
+func isBreach(msg []byte) bool {
+	return bytes.HasPrefix(msg, []byte("porchlight/"+grant.BreachKind+"/"))
 }
 
 // AdmitPaper verifies a paper and keeps it.
 func (p *Peer) AdmitPaper(msg []byte) error {
 	if docket.IsMisconduct(msg) {
 		return p.admitMisconduct(msg)
+	}
+	if isBreach(msg) {
+		return p.admitBreach(msg)
 	}
 	o, err := request.OpenObjection(msg)
 	if err != nil {
@@ -132,26 +148,50 @@ func (d *Docket) object(o request.Objection, msg []byte) error {
 	if _, state := d.log.Request(o.Request); state == "" {
 		return fmt.Errorf("%w: %w", errHere, consent.Refuse(consent.UnknownRequest, "request", "the docket holds no request %.16s…", string(o.Request)))
 	}
-	total := 0
+	have := []string{}
 	for _, notes := range d.objections {
-		total += len(notes)
+		have = append(have, notes...)
 	}
-	for _, have := range d.objections[o.Request] {
-		if h, err := request.OpenObjection([]byte(have)); err == nil && h.By.Same(o.By) {
+	for _, note := range d.objections[o.Request] {
+		if h, err := request.OpenObjection([]byte(note)); err == nil && h.By.Same(o.By) {
 			return errKnown
 		}
 	}
-	if total >= maxObjections {
-		return fmt.Errorf("%w: %d objections to the requests of %s are kept already", errHere, total, d.agency.Name)
+	if len(have) >= maxObjections {
+		return fmt.Errorf("%w: %d objections to the requests of %s are kept already", errHere, len(have), d.agency.Name)
 	}
-	f, err := d.disk.OpenAppend(d.path("objections"), 0o600)
-	if err == nil {
-		err = errors.Join(f.Append(durable.AppendRecord(nil, msg)), f.Close())
-	}
-	if err = errors.Join(err, d.readPapers()); err != nil {
+	if err := d.keepPaper(objectionsLog, have, string(msg)); err != nil {
 		return fmt.Errorf("%w: %w", p2psync.ErrOwn, err)
 	}
+	d.objections[o.Request] = append(d.objections[o.Request], string(msg))
 	return nil
+}
+
+// keepPaper puts a paper on the disk beside those of its log that are here. After a write that failed nobody knows what the file's end is, so the
+// next one is of all of them. The caller holds d.mu.
+func (d *Docket) keepPaper(log string, have []string, note string) error {
+	if d.torn[log] {
+		var text []byte
+		for _, n := range append(have, note) {
+			text = durable.AppendRecord(text, []byte(n))
+		}
+		if err := d.disk.WriteFile(d.path(log), text, 0o600); err != nil {
+			return err
+		}
+		delete(d.torn, log)
+		return nil
+	}
+	f, err := d.disk.OpenAppend(d.path(log), 0o600)
+	if err == nil {
+		err = errors.Join(f.Append(durable.AppendRecord(nil, []byte(note))), f.Close())
+	}
+	if err != nil {
+		if d.torn == nil {
+			d.torn = map[string]bool{}
+		}
+		d.torn[log] = true
+	}
+	return err
 }
 
 // readPapers reads what is kept beside the docket. The caller holds d.mu or is alone.
@@ -161,6 +201,9 @@ func (d *Docket) readPapers() error {
 	case err == nil:
 		d.proof, d.unsaved = proof, false
 	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if err := d.readBreaches(); err != nil {
 		return err
 	}
 	d.objections = map[consent.RequestID][]string{}
@@ -257,8 +300,23 @@ func (p *Peer) Objections(r Request) []Objection {
 	return out
 }
 
+// A paper is a document and what it shows. Of misconduct one proof is as good as another, and of a breach one record: two peers that have two
+// need not exchange them.
+type paper struct {
+	text  []byte
+	shows string
+}
+
 // papers are all of a log that this node keeps, in an order that is the same for everybody who has the same.
 func (p *Peer) papers(log string) (all [][]byte) {
+	for _, m := range p.papersOf(log) {
+		all = append(all, m.text)
+	}
+	slices.SortFunc(all, bytes.Compare)
+	return all
+}
+
+func (p *Peer) papersOf(log string) (all []paper) {
 	p.mu.Lock()
 	dockets := slices.Collect(maps.Values(p.dockets))
 	p.mu.Unlock()
@@ -268,27 +326,27 @@ func (p *Peer) papers(log string) (all [][]byte) {
 		case log == objectionsLog:
 			for _, notes := range d.objections {
 				for _, n := range notes {
-					all = append(all, []byte(n))
+					all = append(all, paper{[]byte(n), n})
 				}
 			}
-		case d.proof != nil:
-			all = append(all, d.proof)
+		case log == breachesLog:
+			for _, k := range d.standing(p.Now()) {
+				all = append(all, paper{[]byte(k.note), k.id()})
+			}
+		case log == misconductLog && d.proof != nil:
+			all = append(all, paper{d.proof, string(d.agency.ID())})
 		}
 		d.mu.Unlock()
 	}
-	slices.SortFunc(all, bytes.Compare)
 	return all
 }
 
 func (p *Peer) papersHead(log string) p2psync.Head {
-	all := p.papers(log)
-	var sum strings.Builder
+	all := p.papersOf(log)
+	var sums []string
 	for _, m := range all {
-		// Of misconduct one proof is as good as another; two peers that have two need not exchange them.
-		if m2, err := docket.ParseMisconduct(m); err == nil {
-			m = []byte(m2.Agency)
-		}
-		sum.WriteString(consent.HashText(m))
+		sums = append(sums, consent.HashText([]byte(m.shows)))
 	}
-	return p2psync.Head{Log: log, Size: int64(len(all)), Note: []byte(consent.HashText([]byte(sum.String())))}
+	slices.Sort(sums)
+	return p2psync.Head{Log: log, Size: int64(len(all)), Note: []byte(consent.HashText([]byte(strings.Join(sums, ""))))}
 }

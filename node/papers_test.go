@@ -441,6 +441,7 @@ func TestAHistoryThatWasSettledIsNotFetchedAgain(t *testing.T) {
 	version := func(n, retention int, previous string, also ...string) []byte {
 		next := *p.chain.Current()
 		next.Version, next.Previous, next.Also, next.Limits.MaxRetentionDays = n, previous, also, retention
+		next.Daily = charter.DefaultDaily(next.Limits)
 		return must(consent.Sign(next, p.ana))
 	}
 	two, rival := version(2, 300, p.chain.CurrentHash()), version(2, 200, p.chain.CurrentHash())

@@ -234,6 +234,18 @@ func (p *Peer) Request(id string) (Request, error) {
 	return Request{}, WithHint(fmt.Errorf("%d requests begin with %q", len(found), id), "give more digits")
 }
 
+// Held is a request that a docket of this mesh holds, whether or not it may ask now: what was given for it stays given.
+func (p *Peer) Held(id consent.RequestID) (Request, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.requests[id]
+	if !ok {
+		return r, fmt.Errorf("no docket here holds request %.12s…", string(id))
+	}
+	r, _ = p.shown(r)
+	return r, nil
+}
+
 // Agency is the charter's entry for an agency.
 func (p *Peer) Agency(id consent.AgencyID) (charter.Agency, bool) {
 	p.mu.Lock()

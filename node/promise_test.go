@@ -12,6 +12,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/clip"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -231,7 +232,7 @@ func TestPromise08Sealed(t *testing.T) {
 	ok(t, os.WriteFile(keys[0], b, 0o600))
 	ok(t, os.WriteFile(keys[1], a, 0o600))
 	for _, h := range held {
-		n.police.fails("agency.open", agency.OpenArgs{Release: h.Release, Out: filepath.Join(t.TempDir(), "x.mp4"), Reason: "test"}, "wrong release key")
+		n.police.fails("agency.export", n.export(h.Release, filepath.Join(t.TempDir(), "x.mp4"), "test"), "wrong release key")
 	}
 }
 
@@ -246,12 +247,28 @@ func TestPromise09TermsBite(t *testing.T) {
 	if left := time.Until(h.KeyUntil); left > 7*24*time.Hour || left < 6*24*time.Hour {
 		t.Errorf("the key lives for %s, the owner said 7 days", left)
 	}
-	n.police.fails("agency.open", agency.OpenArgs{Release: h.Release, Out: filepath.Join(t.TempDir(), "x.mp4")}, "needs a reason")
+	stranger := n.act(grant.ActView, h.Release, "a reason")
+	n.police.fails("agency.export", stranger, "not to export it")
+	note, err := consent.Sign(grant.Act{Agency: n.chain.Current().Agencies[0].ID(), Grant: h.Grant, CID: consent.ReleaseID(h.Release), Act: grant.ActView,
+		Reason: "a reason", At: consent.At(time.Now()), Officer: n.signer.Verifier()}, n.signer)
+	ok(t, err)
+	n.police.fails("agency.view", agency.Act{Note: string(note)}, "no entry enrols Ana")
 	n.police.stop()
 	n.now.add(8 * 24 * time.Hour)
+	// A week at once may be a wrong clock, of which nobody can be asked here.
+	n.police = n.run(n.police.dir, node.Agency)
+	n.police.fails("agency.export", n.export(h.Release, filepath.Join(t.TempDir(), "x.mp4"), "late"), "past its deadline")
+	var s node.Status
+	n.police.do("status", struct{}{}, &s)
+	if s.Clock == "" || s.ClockHint == "" {
+		t.Error("nobody is told that the clock is not trusted")
+	}
+	n.vault(1, "open")
+	n.police.stop()
+	n.believed(n.police.dir)
 	n.police = n.run(n.police.dir, node.Agency)
 	n.vault(1, "deleted")
-	n.police.fails("agency.open", agency.OpenArgs{Release: h.Release, Out: filepath.Join(t.TempDir(), "x.mp4"), Reason: "late"}, "deleted")
+	n.police.fails("agency.export", n.export(h.Release, filepath.Join(t.TempDir(), "x.mp4"), "late"), "deleted")
 	for _, pattern := range []string{"keys/release/*", "vault/*/*.sealed"} {
 		if left, _ := filepath.Glob(filepath.Join(n.police.dir, pattern)); len(left) != 0 {
 			t.Errorf("still there: %v", left)
@@ -279,7 +296,7 @@ func TestPromise10PassersBy(t *testing.T) {
 	ana.agrees(id)
 	held := n.vault(1, "open")
 	out := filepath.Join(t.TempDir(), "clip.mp4")
-	n.police.do("agency.open", agency.OpenArgs{Release: held[0].Release, Out: out, Reason: "test"}, nil)
+	n.police.do("agency.export", n.export(held[0].Release, out, "test"), nil)
 	opened, err := os.ReadFile(out)
 	ok(t, err)
 	if hears(opened) {
@@ -380,5 +397,24 @@ func (n *neighbourhood) resolve(id string) {
 	// Given once more, as after an answer that got lost, it is spread again and stands there once.
 	if again := n.publish(note); again.Index != first.Index || again.Size != first.Size {
 		n.t.Errorf("published again: %+v, before %+v", again, first)
+	}
+}
+
+// Where witnesses say that the time has come, the key is destroyed as soon as they are asked.
+func TestPromise09WitnessesSayTheTime(t *testing.T) {
+	n := newNeighbourhood(t, "library")
+	ana := n.home("ana", near, 0)
+	id := n.policeAsk(n.draft())
+	ana.shown(id)
+	ana.do("home.approve", home.Approve{Request: id, Cameras: []string{"door"}, FacesVisible: true, AddressShown: true, RetentionDays: 7}, nil)
+	n.vault(1, "open")
+	n.police.stop()
+	n.now.add(8 * 24 * time.Hour)
+	n.police = n.run(n.police.dir, node.Agency)
+	n.vault(1, "deleted")
+	var s node.Status
+	n.police.do("status", struct{}{}, &s)
+	if s.Clock != "" {
+		t.Errorf("the clock is confirmed, and the agency is told: %s", s.Clock)
 	}
 }

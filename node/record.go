@@ -12,7 +12,7 @@ import (
 )
 
 // RecordVersion is the version of the format of a [Record] in JSON.
-const RecordVersion = 1
+const RecordVersion = 2
 
 // A Record is what charter, dockets and papers say of agencies. All of it is public, and it is what this node holds: another may be
 // further. Who was asked, who answered and who did not is in no record, since no node knows it. Requests are had one
@@ -43,6 +43,7 @@ type AgencyRecord struct {
 	Exigent   bool                  `json:"exigent_counts"`  // whether its emergencies still count: every report was given in time
 	Succeeds  []consent.AgencyID    `json:"succeeds"`        // the dockets that it lost, newest first; each has a record of its own
 	Tally     Tally                 `json:"tally"`
+	Promises  Promises              `json:"promises"`  // of deletions
 	NotShown  int                   `json:"not_shown"` // requests that owners are not shown, or would not be by today's charter
 	Officers  []OfficerRecord       `json:"officers"`  // at most maxOfficers, in the order of the docket
 	Persons   int                   `json:"officers_in_all"`
@@ -176,6 +177,7 @@ type RequestRecord struct {
 	AreaM2     float64           `json:"area_m2"`
 	Body       request.Request   `json:"body"` // as it was signed
 	Objections []Objection       `json:"objections"`
+	Breaches   []Breach          `json:"breaches"`         // of what was signed about the clips that answered it
 	Report     *Owed             `json:"report,omitempty"` // of an exigent request
 	Outcome    Owed              `json:"outcome"`
 	NotShown   *Bar              `json:"not_shown,omitempty"`

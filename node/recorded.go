@@ -58,7 +58,7 @@ func (p *Peer) agencyRecord(chain charter.Chain, d *Docket) (AgencyRecord, error
 	a := d.describe()
 	a.Standing, a.Charter = p.Standing(a.ID), chronicle(chain, a.ID)
 	a.Succeeds = append([]consent.AgencyID{}, chain.Lineage(a.ID)...)
-	a.Exigent, a.Tally = p.ExigentCounts(a.ID), p.Tally(a.ID)
+	a.Exigent, a.Tally, a.Promises = p.ExigentCounts(a.ID), p.Tally(a.ID), p.Promises(a.ID)
 	if err := d.listOfficers(&a); err != nil {
 		return AgencyRecord{}, err
 	}
@@ -211,7 +211,7 @@ func (p *Peer) requestAt(d *Docket, i int64) (r Request, ok bool, err error) {
 
 func (p *Peer) requestRecord(d *Docket, r Request) (rec RequestRecord, err error) {
 	rec = RequestRecord{ID: r.ID, Agency: r.Agency, AgencyName: r.Name, Index: r.Index, State: r.state(p.Now()), Officer: d.person(r.Body.Officer),
-		Supervisor: d.person(r.Body.Supervisor), AreaM2: r.Body.Area.AreaM2(), Body: r.Body, Objections: p.Objections(r), NotShown: p.bar(r)}
+		Supervisor: d.person(r.Body.Supervisor), AreaM2: r.Body.Area.AreaM2(), Body: r.Body, Objections: p.Objections(r), Breaches: p.BreachesOf(r), NotShown: p.bar(r)}
 	account := d.account(r.ID)
 	rec.Report, rec.Outcome = p.account(account, r.Body)
 	if rec.Report != nil && account.Report > 0 {
@@ -385,16 +385,25 @@ func (p *Peer) showRecord(_ context.Context, arg RecordArg) (Record, error) {
 	if arg.Agency == "" {
 		return p.Record("")
 	}
+	id, err := p.findAgency(arg.Agency)
+	if err != nil {
+		return Record{}, err
+	}
+	return p.Record(id)
+}
+
+// findAgency is the agency that a version of the charter admitted, by its name, its id or the beginning of it.
+func (p *Peer) findAgency(called string) (consent.AgencyID, error) {
 	var found []consent.AgencyID
 	for id, s := range standards(p.chainCopy()) {
-		if s.agency.Name == arg.Agency || len(arg.Agency) >= 6 && strings.HasPrefix(string(id), arg.Agency) {
+		if s.agency.Name == called || len(called) >= 6 && strings.HasPrefix(string(id), called) {
 			found = append(found, id)
 		}
 	}
 	if len(found) != 1 {
-		return Record{}, WithHint(fmt.Errorf("%d agencies of this mesh are called %q", len(found), arg.Agency), "give the whole name, or at least 6 digits of the id; `porchlight observe record` lists them all")
+		return "", WithHint(fmt.Errorf("%d agencies of this mesh are called %q", len(found), called), "give the whole name, or at least 6 digits of the id; `porchlight observe record` lists them all")
 	}
-	return p.Record(found[0])
+	return found[0], nil
 }
 
 func (p *Peer) showRequests(_ context.Context, arg RequestsArg) (RequestsPage, error) {

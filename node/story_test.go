@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
@@ -43,7 +44,7 @@ func TestMainJob(t *testing.T) {
 
 	held := n.vault(1, "open")
 	opened := filepath.Join(t.TempDir(), "clip.mp4")
-	n.police.do("agency.open", agency.OpenArgs{Release: held[0].Release, Out: opened, Reason: "case EP-2026-1187"}, nil)
+	n.police.do("agency.export", n.export(held[0].Release, opened, "case EP-2026-1187"), nil)
 	a, err := os.ReadFile(out)
 	ok(t, err)
 	b, err := os.ReadFile(opened)
@@ -61,4 +62,33 @@ func TestMainJob(t *testing.T) {
 		ana.do("home.show", home.RequestArg{Request: id}, &answers)
 		return len(answers.Answers) == 1 && answers.Answers[0].State == "delivered"
 	})
+}
+
+// The police's node was off for two days. Once it is back, and its clock is trusted, everybody has the docket's word on the days that it
+// missed, and no owner is told anything by it.
+func TestDailyEntriesReachEverybody(t *testing.T) {
+	n := newNeighbourhood(t)
+	ana, watch := n.home("ana", near, 0), n.start("watch", node.Observe)
+	entries := func(r *running) (count int64) {
+		var all []node.AgencyStatus
+		r.do("agencies", struct{}{}, &all)
+		return all[0].Entries
+	}
+	n.police.stop()
+	n.now.add(48 * time.Hour)
+	n.believed(n.police.dir)
+	n.police = n.run(n.police.dir, node.Agency)
+	for _, r := range []*running{n.police, ana, watch} {
+		r.wait("the daily entries", func() bool { return entries(r) >= 2 })
+	}
+	var docket []agency.DocketEntry
+	n.police.do("agency.docket", struct{}{}, &docket)
+	if docket[1].Kind != "daily" {
+		t.Errorf("entry 1 is a %s", docket[1].Kind)
+	}
+	var inbox []home.Card
+	ana.do("home.inbox", struct{}{}, &inbox)
+	if len(inbox) != 0 {
+		t.Errorf("Ana is shown %d requests", len(inbox))
+	}
 }

@@ -195,19 +195,41 @@ func (p *Peer) docketOf(checkpoint []byte) *Docket {
 const gatherMore = time.Second
 
 // Gather asks all connected witnesses to cosign the newest checkpoint of this node's own docket, and keeps it with what they gave. It
-// says how many of them have cosigned it by then, and what kept the others from it.
-func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
+// says how many of them have cosigned it by then, which time they say has come (zero where too few do), and what kept the others from it.
+func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, reached time.Time, errs error) {
 	checkpoint := d.Waiting()
+	_, quorum := d.Witnesses()
+	if checkpoint == nil || p.host == nil {
+		return quorum, reached, nil
+	}
+	c, errs := p.gather(ctx, d, checkpoint)
+	if len(c.By) < quorum {
+		return len(c.By), reached, errs
+	}
+	return len(c.By), c.Reached(quorum), errors.Join(errs, d.Cosigned(c.Note))
+}
+
+// WitnessedTime asks the witnesses to cosign once more what is shown of this node's own docket, for the time: the latest of which enough
+// of them say that it has come. Zero where too few do.
+func (p *Peer) WitnessedTime(ctx context.Context, d *Docket) (time.Time, error) {
+	_, quorum := d.Witnesses()
+	checkpoint := d.newest()
+	if checkpoint == nil || p.host == nil || quorum == 0 {
+		return time.Time{}, nil
+	}
+	c, errs := p.gather(ctx, d, checkpoint)
+	return c.Reached(quorum), errs
+}
+
+// gather asks all connected witnesses at once.
+func (p *Peer) gather(ctx context.Context, d *Docket, checkpoint []byte) (got docket.Cosigned, errs error) {
 	agency := d.Agency()
 	witnesses, quorum := d.Witnesses()
-	if checkpoint == nil || p.host == nil {
-		return quorum, nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var mu sync.Mutex
 	var g sync.WaitGroup
-	note := bytes.Clone(checkpoint)
+	got.Note = bytes.Clone(checkpoint)
 	for _, id := range ask.Speaks(p.host, WitnessProtocol) {
 		g.Go(func() {
 			line, err := p.askWitness(ctx, d, id, checkpoint)
@@ -218,20 +240,17 @@ func (p *Peer) Gather(ctx context.Context, d *Docket) (by int, errs error) {
 				return
 			}
 			// A witness that the charter does not name, or one that answers twice, adds nothing.
-			if c, err := docket.OpenCosigned(append(bytes.Clone(note), line...), agency, witnesses); err != nil {
+			if c, err := docket.OpenCosigned(append(bytes.Clone(got.Note), line...), agency, witnesses); err != nil {
 				errs = errors.Join(errs, fmt.Errorf("%s: %w", id, err))
 			} else {
-				if note, by = c.Note, len(c.By); by == quorum {
+				if got = c; len(c.By) == quorum {
 					time.AfterFunc(gatherMore, cancel)
 				}
 			}
 		})
 	}
 	g.Wait()
-	if by < quorum {
-		return by, errs
-	}
-	return by, errors.Join(errs, d.Cosigned(note))
+	return got, errs
 }
 
 // askWitness asks once, and once more from where the witness is.

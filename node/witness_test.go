@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
@@ -79,11 +81,19 @@ func TestPromise07WitnessesSeeItFirst(t *testing.T) {
 	}
 }
 
-// amend lets the signer change the charter, and waits until everybody has it.
+// amend lets the signer change how many witnesses the charter wants, and waits until everybody has it.
 func (n *neighbourhood) amend(quorum int, all ...*running) {
 	n.t.Helper()
+	n.change(func(c *charter.Charter) { c.Quorum = quorum }, all...)
+}
+
+// change lets the signer change the charter, likewise.
+func (n *neighbourhood) change(what func(*charter.Charter), all ...*running) {
+	n.t.Helper()
 	c := *n.chain.Current()
-	c.Version, c.Previous, c.Created, c.Quorum = c.Version+1, n.chain.CurrentHash(), consent.At(time.Now()), quorum
+	c.Agencies = slices.Clone(c.Agencies)
+	c.Version, c.Previous, c.Created = c.Version+1, n.chain.CurrentHash(), consent.At(n.now.now())
+	what(&c)
 	note, err := consent.Sign(c, n.signer)
 	ok(n.t, err)
 	n.chain, err = n.chain.Extend(note)

@@ -117,24 +117,30 @@ func TestAnEclipsedPublisherIsHeardOnceItHasAnHonestPeer(t *testing.T) {
 	}
 }
 
+// missesARequest has one home without power as the police ask. Everybody else has the request within one time, and that home within the other
+// of its power's return.
+func (w *World) missesARequest(away *Owner, within, back time.Duration) {
+	w.t.Helper()
+	w.Police.Enrols()
+	w.Settle(10 * time.Second)
+	away.LosesPower()
+	id, at := w.Police.Asks()
+	w.shows(within, w.everybody(), id)
+	w.t.Logf("everybody has the request after %v", time.Since(at))
+	w.Settle(time.Minute)
+	away.PowerReturns()
+	returned := time.Now()
+	w.shows(back, []*Node{away.Node}, id)
+	w.t.Logf("who was away has it %v after being back", time.Since(returned))
+}
+
 // Three of four stewards hand on everything but requests, and tell whoever catches up that there are none. A home that was away when the
 // police asked has the request soon after it is back.
 func TestCensorsHideNothing(t *testing.T) {
 	alongside(t)
 	c := Config{Homes: 16, Stewards: 4, NATShare: 0.5, Conditions: street(45), Attackers: attackers(12, attack.Censor(func(consent.AgencyID) bool { return true }), false)}
 	story(t, c, func(w *World) {
-		w.Police.Enrols()
-		w.Settle(10 * time.Second)
-		away := w.Homes[3]
-		away.LosesPower()
-		id, at := w.Police.Asks()
-		w.shows(5*time.Second, w.everybody(), id)
-		t.Logf("everybody has the request after %v", time.Since(at))
-		w.Settle(time.Minute)
-		away.PowerReturns()
-		back := time.Now()
-		w.shows(30*time.Second, []*Node{away.Node}, id)
-		t.Logf("who was away has it %v after being back", time.Since(back))
+		w.missesARequest(w.Homes[3], 5*time.Second, 30*time.Second)
 	})
 }
 
@@ -259,18 +265,7 @@ func TestSlowReadersKeepNobodyOut(t *testing.T) {
 	alongside(t)
 	c := Config{Homes: 8, Stewards: 1, NATShare: 0.5, Conditions: street(49), Attackers: attackers(20, attack.SlowReader, true)}
 	story(t, c, func(w *World) {
-		w.Police.Enrols()
-		w.Settle(10 * time.Second)
-		away := w.Homes[2]
-		away.LosesPower()
-		id, at := w.Police.Asks()
-		w.shows(2*time.Second, w.everybody(), id)
-		t.Logf("everybody has the request after %v", time.Since(at))
-		w.Settle(time.Minute)
-		away.PowerReturns()
-		back := time.Now()
-		w.shows(20*time.Second, []*Node{away.Node}, id)
-		t.Logf("who was away has it %v after being back", time.Since(back))
+		w.missesARequest(w.Homes[2], 2*time.Second, 20*time.Second)
 	})
 }
 

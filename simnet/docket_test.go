@@ -260,7 +260,10 @@ func TestACharterForkFreezesAndHeals(t *testing.T) {
 		}
 		admits := func(c *charter.Charter) { c.Agencies = append(c.Agencies[:1:1], sheriff.agency) }
 		two := version(2, admits)
-		rival := version(2, func(c *charter.Charter) { c.Limits.MaxRetentionDays = 30 })
+		rival := version(2, func(c *charter.Charter) {
+			c.Limits.MaxRetentionDays = 30
+			c.Daily = charter.DefaultDaily(c.Limits)
+		})
 
 		odd, even := w.halves()
 		w.Splits(even)

@@ -49,6 +49,16 @@ func (w *World) films(o *Owner) {
 	o.Films(minute(w.t, w.Now().Add(-time.Hour-12*time.Minute).Truncate(time.Minute)), Corner, true)
 }
 
+// asked is an owner who sees a request for a minute that the owner has.
+func (w *World) asked() (*Owner, consent.RequestID) {
+	w.t.Helper()
+	o := w.Homes[0]
+	w.films(o)
+	id, _ := w.Police.Asks()
+	o.Sees(time.Minute, id)
+	return o, id
+}
+
 // answer is the one answer of an owner to a request.
 func (o *Owner) answer(id consent.RequestID) home.AnswerStatus {
 	o.w.t.Helper()
@@ -73,10 +83,7 @@ func TestPromise08NoForwarderSeesContentOrBothEnds(t *testing.T) {
 				}
 			}
 		})
-		ada := w.Homes[0]
-		w.films(ada)
-		id, _ := w.Police.Asks()
-		ada.Sees(time.Minute, id)
+		ada, id := w.asked()
 		w.Settle(time.Minute)
 		pairs, stop := w.talks()
 		ada.Agrees(id)
@@ -107,15 +114,11 @@ func TestPromise08NoForwarderSeesContentOrBothEnds(t *testing.T) {
 	})
 }
 
-// A home whose second steward cuts every delivery tries two more and then asks its owner, and never changes its guard. Going on is the
-// owner's word.
+// Police whom nobody reaches are looked for over three second stewards and no more, and their owner is asked nothing: no path is at fault.
 func TestAHomeGivesAwayThreePathsAndNoMore(t *testing.T) {
 	alongside(t)
 	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(12)}, func(w *World) {
-		ada := w.Homes[0]
-		w.films(ada)
-		id, _ := w.Police.Asks()
-		ada.Sees(time.Minute, id)
+		ada, id := w.asked()
 		// The police's own line is cut for the stewards, each of whom says that nobody is there: that is no path's fault.
 		w.Police.Link.Off()
 		w.Settle(2 * time.Minute)
@@ -130,14 +133,11 @@ func TestAHomeGivesAwayThreePathsAndNoMore(t *testing.T) {
 	})
 }
 
-// Police who break every delivery off learn of three paths, and then of none.
+// Police who break every delivery off learn of three second stewards behind one guard, and then of none, until the owner lets the answer go on.
 func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 	alongside(t)
 	story(t, Config{Homes: 1, Stewards: 6, Known: 6, Conditions: street(13)}, func(w *World) {
-		ada := w.Homes[0]
-		w.films(ada)
-		id, _ := w.Police.Asks()
-		ada.Sees(time.Minute, id)
+		ada, id := w.asked()
 		var mu sync.Mutex
 		seen, tries := map[string]bool{}, 0
 		w.Police.peer.Host().Libp2p().SetStreamHandler(forward.EndProtocol, func(st network.Stream) {
@@ -148,6 +148,8 @@ func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 			st.Reset()
 		})
 		ada.Agrees(id)
+		w.Until(time.Minute, "the first path", func() bool { return ada.answer(id).Paths == 1 })
+		guard, _ := ada.path(ada.answer(id))
 		w.Until(6*time.Hour, "the home to ask its owner", func() bool { return ada.answer(id).Reason == home.PathsUsed })
 		w.Settle(2 * time.Hour)
 		mu.Lock()
@@ -159,6 +161,9 @@ func TestCuttingDeliveriesDoesNotRotatePaths(t *testing.T) {
 		}
 		if now := ada.answer(id); now.Reason != home.PathsUsed || now.Paths != 3 {
 			w.fail("two hours later the answer is %+v", now)
+		}
+		if last, _ := ada.path(ada.answer(id)); last != guard || seen[guard.id] {
+			t.Errorf("the paths began with %s and then with %s, and ended over %v", guard.Name, last.Name, seen)
 		}
 		w.Police.Stop()
 		w.Police.Start()
@@ -282,10 +287,7 @@ func TestReplyAddressesAreNoProbes(t *testing.T) {
 		w.Police.Stop()
 		w.Police.Start()
 		w.Settle(time.Second)
-		ada := w.Homes[0]
-		w.films(ada)
-		id, _ := w.Police.Asks()
-		ada.Sees(time.Minute, id)
+		ada, id := w.asked()
 		// Stewards who are connected to the police would go there, whatever the address says.
 		w.Police.Link.Off()
 		w.Settle(2 * time.Minute)
@@ -321,10 +323,7 @@ func TestReplyAddressesAreNoProbes(t *testing.T) {
 func TestAHomeThatWasOfflineKeepsItsPath(t *testing.T) {
 	alongside(t)
 	story(t, Config{Homes: 1, Stewards: 2, Conditions: street(17)}, func(w *World) {
-		ada := w.Homes[0]
-		w.films(ada)
-		id, _ := w.Police.Asks()
-		ada.Sees(time.Minute, id)
+		ada, id := w.asked()
 		w.Police.Link.Off()
 		w.Settle(2 * time.Minute)
 		ada.Agrees(id)

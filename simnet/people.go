@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
@@ -17,6 +18,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/node/home"
@@ -26,7 +28,11 @@ import (
 // diary writes a node's log into the story.
 type diary struct{ n *Node }
 
+// Write notes a line. Of those for debugging only what became of messages is told.
 func (d diary) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(" level=DEBUG ")) && !bytes.Contains(b, []byte(` msg="message `)) {
+		return len(b), nil
+	}
 	d.n.w.tell(d.n.Name, "| %s", strings.TrimSpace(string(b)))
 	return len(b), nil
 }
@@ -95,6 +101,17 @@ func (p *Police) Enrols() {
 	p.enrolled = true
 }
 
+// Exports has the officer write a release's clip to a file.
+func (p *Police) Exports(release, out string) {
+	w := p.w
+	w.t.Helper()
+	var found agency.Found
+	p.do("agency.find", agency.FindArgs{Release: release}, &found)
+	note, err := found.Sign(grant.ActExport, "to see what can be seen", w.Now(), p.officer)
+	w.must(err)
+	p.do("agency.export", agency.Act{Note: string(note), Out: out}, nil)
+}
+
 // Asks publishes a request for the hour before, around the corner, and returns its id and the moment. Each one is of a
 // case of its own.
 func (p *Police) Asks() (consent.RequestID, time.Time) {
@@ -110,7 +127,7 @@ func (p *Police) Asks() (consent.RequestID, time.Time) {
 	p.do("agency.draft", agency.Draft{Case: fmt.Sprintf("EP-2026-%04d", p.cases), Offence: "220", Basis: "reasonable-suspicion",
 		IncidentAt: until.Add(-10 * time.Minute), IncidentLat: Corner.Lat, IncidentLon: Corner.Lon, Area: area, From: until.Add(-20 * time.Minute), Until: until,
 		Text: "The corner shop was broken into. We look for a person with a red jacket.", Contact: "Det. Ruiz, front desk",
-		RetentionDays: 90, Officer: p.officer.Verifier(), Supervisor: p.supervisor.Verifier()}, &drafted)
+		RetentionDays: min(90, w.cfg.Limits.MaxRetentionDays), Officer: p.officer.Verifier(), Supervisor: p.supervisor.Verifier()}, &drafted)
 	note := []byte(drafted.Text)
 	for _, k := range []consent.Key{p.officer, p.supervisor} {
 		note, err = consent.AddSignature(note, k)

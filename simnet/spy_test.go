@@ -2,7 +2,6 @@ package simnet
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
+	"github.com/porchlight-mesh/porchlight/simnet/attack"
 )
 
 // A spy is a steward that everybody counts on: it forwards all that it is sent. It notes the id of every message that
@@ -42,40 +42,13 @@ func newSpy() *spy { return &spy{said: map[peer.ID][]mention{}, texts: map[strin
 // joins is the spy's attack.
 func (s *spy) joins(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
 	s.host = h
-	own := protocol.ID("/porchlight/gossip/1")
-	ps, err := pubsub.NewGossipSub(ctx, h.Libp2p(),
-		pubsub.WithGossipSubProtocols([]protocol.ID{own}, func(f pubsub.GossipSubFeature, _ protocol.ID) bool {
-			return f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeatureIdontwant
-		}),
-		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
-		pubsub.WithMessageIdFn(func(m *pb.Message) string {
-			sum := sha256.Sum256(m.Data)
-			return string(sum[:])
-		}),
-		pubsub.WithEventTracer(s),
-	)
-	if err != nil {
-		return nil, err
-	}
-	err = ps.RegisterTopicValidator(topic, func(_ context.Context, _ peer.ID, m *pubsub.Message) bool {
-		sum := sha256.Sum256(m.Data)
+	return attack.Listen(ctx, h, topic, func(f pubsub.GossipSubFeature, _ protocol.ID) bool {
+		return f == pubsub.GossipSubFeatureMesh || f == pubsub.GossipSubFeatureIdontwant
+	}, s, func(id string, text []byte) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.texts[string(sum[:])] = slices.Clone(m.Data)
-		return true
-	}, pubsub.WithValidatorInline(true))
-	if err != nil {
-		return nil, err
-	}
-	t, err := ps.Join(topic)
-	if err != nil {
-		return nil, err
-	}
-	stop, err := t.Relay()
-	if err != nil {
-		return nil, err
-	}
-	return func() error { stop(); return t.Close() }, nil
+		s.texts[id] = slices.Clone(text)
+	})
 }
 
 // Trace is what gossipsub tells of every message in and out.

@@ -18,7 +18,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
 	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
-	"github.com/porchlight-mesh/porchlight/node/agency"
 	"github.com/porchlight-mesh/porchlight/p2p/forward"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 	"github.com/porchlight-mesh/porchlight/simnet/wire"
@@ -106,7 +105,7 @@ func answering(t *testing.T, seed uint64, at geo.Point, look func(a answered)) {
 		for _, h := range held {
 			requester.came[h.Release] = h.SealedBytes
 			out := filepath.Join(w.Police.dir, h.Release+".mp4")
-			w.Police.do("agency.open", agency.OpenArgs{Release: h.Release, Out: out, Reason: "to see what can be seen"}, nil)
+			w.Police.Exports(h.Release, out)
 		}
 		requester.state(w.Police.Node)
 		other := newView()

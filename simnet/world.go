@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type Config struct {
 	Known     int             // stewards that each home keeps; 4 if 0
 	Witnesses int             // of the stewards, how many are witnesses: the first ones
 	Quorum    int             // of witnesses
+	Limits    charter.Limits  // of the charter; charter.DefaultLimits if zero
 	Records   string          // folder for what nodes keep, the test's own if empty
 	Quiet     bool            // nodes do not log into the story
 }
@@ -70,7 +72,7 @@ type World struct {
 	t     testing.TB
 	cfg   Config
 	dir   string
-	shift time.Duration // from virtual time to the clocks of this world
+	shift atomic.Int64 // from virtual time to the clocks of this world, in nanoseconds
 	chain charter.Chain
 
 	mu    sync.Mutex
@@ -99,7 +101,10 @@ func New(t testing.TB, cfg Config) *World {
 		cfg.Known = 4
 	}
 	w := &World{Net: wire.New(cfg.Conditions), t: t, cfg: cfg, dir: cfg.Records, began: time.Now()}
-	w.shift = Opening.Sub(w.began)
+	w.shift.Store(int64(Opening.Sub(w.began)))
+	if cfg.Limits == (charter.Limits{}) {
+		cfg.Limits = charter.DefaultLimits()
+	}
 	if w.dir == "" {
 		w.dir = t.TempDir()
 	}
@@ -108,7 +113,8 @@ func New(t testing.TB, cfg Config) *World {
 	police := w.founds("police", "Elmford Police")
 	first := charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(w.Now()), Ends: consent.At(w.Now().AddDate(2, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: w.signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{police.agency}, Quorum: cfg.Quorum,
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}
+		Limits: cfg.Limits, Daily: charter.DefaultDaily(cfg.Limits),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}
 	for i := range cfg.Witnesses {
 		k := w.key(fmt.Sprintf("witness%d", i+1))
 		w.witnesses = append(w.witnesses, k)
@@ -231,7 +237,13 @@ func (w *World) tell(who, format string, args ...any) {
 }
 
 // Now is what the clocks of this world show.
-func (w *World) Now() time.Time { return time.Now().Add(w.shift) }
+func (w *World) Now() time.Time { return time.Now().Add(time.Duration(w.shift.Load())) }
+
+// Tomorrow sets everybody's clock a day on, as if all had been asleep, and lets so much time pass.
+func (w *World) Tomorrow(then time.Duration) {
+	w.shift.Add(int64(24 * time.Hour))
+	w.Settle(then)
+}
 
 // Settle lets time pass.
 func (w *World) Settle(d time.Duration) { time.Sleep(d) }
@@ -335,7 +347,7 @@ func (n *Node) Start() {
 	w.must(os.WriteFile(filepath.Join(n.dir, "config.toml"), []byte(config), 0o600))
 	opt := node.Options{Now: w.Now, Network: n.Link.Network()}
 	if !w.cfg.Quiet {
-		opt.Log = slog.New(slog.NewTextHandler(diary{n}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		opt.Log = slog.New(slog.NewTextHandler(diary{n}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var r interface {

@@ -65,7 +65,7 @@ func TestABigReleaseTakesLittleMemory(t *testing.T) {
 		Bytes  int64  `json:"bytes"`
 	}
 	v.watch("opened", func() {
-		out := v.run("agency", "open", root, "--dir", "agency", "--out", "clip.mp4", "--reason", "case 26-1187", "--json")
+		out := v.run("agency", "export", root, "--dir", "agency", "--out", "clip.mp4", "--officer-key", "ruiz.key", "--reason", "case 26-1187", "--json")
 		if err := json.Unmarshal([]byte(out), &opened); err != nil {
 			t.Fatal(err)
 		}

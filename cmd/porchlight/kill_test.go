@@ -83,7 +83,7 @@ func (v *village) sameClip() {
 		SHA256 string `json:"plain_sha256"`
 	}
 	root := filepath.Base(strings.TrimSuffix(v.sealed(), ".sealed"))
-	out := v.run("agency", "open", root, "--dir", "agency", "--out", "clip.mp4", "--reason", "case 26-1187", "--json")
+	out := v.run("agency", "export", root, "--dir", "agency", "--out", "clip.mp4", "--officer-key", "ruiz.key", "--reason", "case 26-1187", "--json")
 	if err := json.Unmarshal([]byte(out), &opened); err != nil {
 		v.t.Fatal(err)
 	}

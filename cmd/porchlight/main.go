@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/demo"
 )
 
 func main() { os.Exit(realMain()) }
@@ -47,5 +48,9 @@ func realMain() int {
 		In: bufio.NewReader(os.Stdin), Out: os.Stdout, Err: os.Stderr,
 		Now: time.Now, Rand: rand.Reader, Env: os.Getenv,
 	}
-	return a.Main(ctx, newRootCommand(a), os.Args[1:])
+	args := os.Args[1:]
+	if len(args) > 1 && args[0] == demo.CalendarArg {
+		a.Now, args = demo.Calendar(args[1]), args[2:]
+	}
+	return a.Main(ctx, newRootCommand(a), args)
 }

@@ -49,7 +49,7 @@ func TestAReporterChecksADocketOverHTTP(t *testing.T) {
 	v.run("steward", "init", "--dir", "steward", "--charter", "charter", "--listen", "/ip4/127.0.0.1/tcp/0")
 	v.configure("steward")
 	(&process{v: v, role: "steward", folder: "steward"}).start()
-	link := v.eventually(20*time.Second, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
+	link := v.eventually(time.Minute, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
 	v.run("join", link, "--dir", "agency", "--yes")
 	v.run("join", link, "--dir", "council", "--role", "observe", "--listen", "/ip4/127.0.0.1/tcp/0", "--yes")
 	v.configure("agency")
@@ -81,12 +81,12 @@ func TestAReporterChecksADocketOverHTTP(t *testing.T) {
 	enrol("ruiz")
 	key := output{v, council.get(t, "charter/000002.note")}.find(`"key":"(porchlight\.docket/[^"]+)"`)
 	prefix := council.url + output{v, key}.find(`docket/(\w+)`)
-	v.eventually(20*time.Second, "observe", "agencies", "--dir", "council").find(`Elmford Police +local-police +1 `)
+	v.eventually(time.Minute, "observe", "agencies", "--dir", "council").find(`Elmford Police +local-police +1 `)
 	if out, err := tilecheck(prefix, key, "-new", "seen"); err != nil || !regexp.MustCompile(`entries +1\n(.*\n)+ +officer +1\nin order`).MatchString(out) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	enrol("moss")
-	v.eventually(20*time.Second, "observe", "agencies", "--dir", "council").find(`Elmford Police +local-police +2 `)
+	v.eventually(time.Minute, "observe", "agencies", "--dir", "council").find(`Elmford Police +local-police +2 `)
 	if out, err := tilecheck(prefix, key, "-old", "seen"); err != nil || !regexp.MustCompile(`entries +2\n(.*\n)+before +1 entries, unchanged\nin order`).MatchString(out) {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -146,7 +146,7 @@ func (v *village) serves(folder string) *serving {
 			s.kill()
 		}
 	})
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		b, err := os.ReadFile(s.log())
 		if err != nil {
 			v.t.Fatal(err)

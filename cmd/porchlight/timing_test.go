@@ -112,7 +112,7 @@ func newMeter(t *testing.T) *meter {
 	m := &meter{host: h, homes: map[string]peer.ID{}, samples: map[string]map[bool][]float64{}, heard: map[string]time.Time{}}
 	var ben *process
 	m.village = build(t, plan{hours: 2, ready: func(v *village) {
-		link := v.eventually(20*time.Second, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
+		link := v.eventually(time.Minute, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
 		v.run("join", link, "--dir", "ben", "--listen", "/ip4/127.0.0.1/tcp/0", "--yes")
 		v.configure("ben")
 		for _, name := range []string{"ana", "ben"} {
@@ -200,7 +200,7 @@ func (m *meter) Trace(e *pb.TraceEvent) {
 
 func (m *meter) call(folder, name string, args, result any) {
 	m.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		err := node.Dial(filepath.Join(m.dir, folder)).Call(m.t.Context(), name, args, result)
 		if err == nil {
 			return

@@ -87,7 +87,7 @@ func build(t *testing.T, p plan) *village {
 	v.run("steward", "init", "--dir", "steward", "--charter", "charter", "--listen", "/ip4/"+v.ip("steward")+"/tcp/0")
 	v.configure("steward")
 	(&process{v: v, role: "steward", folder: "steward"}).start()
-	link := v.eventually(20*time.Second, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
+	link := v.eventually(time.Minute, "charter", "invite", "--dir", "charter", "--node", "steward").find(`(porchlight://\S+)`)
 	v.run("join", link, "--dir", "agency", "--yes")
 	v.run("join", link, "--dir", "ana", "--listen", "/ip4/"+v.ip("ana")+"/tcp/0", "--yes")
 	v.configure("agency")
@@ -111,9 +111,9 @@ func build(t *testing.T, p plan) *village {
 	v.agency.start()
 	v.home.start()
 	for _, node := range []string{"agency", "ana"} {
-		v.eventually(20*time.Second, "status", "--dir", node).find(`12D3KooW.* +/ip4`)
+		v.eventually(time.Minute, "status", "--dir", node).find(`12D3KooW.* +/ip4`)
 	}
-	v.eventually(20*time.Second, "home", "cameras", "--dir", "ana").find(fmt.Sprintf(`front-door +yes +outdoor +%d `, hours))
+	v.eventually(time.Minute, "home", "cameras", "--dir", "ana").find(fmt.Sprintf(`front-door +yes +outdoor +%d `, hours))
 	v.run("agency", "officer", "enrol", "--name", "ruiz", "--key", "ruiz.pub", "--role", "officer", "--by", "stone.key", "--out", "enrol.note")
 	v.run("agency", "publish", "--dir", "agency", "enrol.note")
 	const minute = "2006-01-02 15:04"
@@ -126,7 +126,7 @@ func build(t *testing.T, p plan) *village {
 	v.run("agency", "request", "sign", "request.note", "--key", "stone.key", "--yes")
 	published := v.run("agency", "request", "publish", "--dir", "agency", "request.note", "--json")
 	v.request = output{v, published}.find(`"request": "(\w{12})`)
-	v.eventually(20*time.Second, "home", "inbox", "--dir", "ana").find(v.request)
+	v.eventually(time.Minute, "home", "inbox", "--dir", "ana").find(v.request)
 	return v
 }
 

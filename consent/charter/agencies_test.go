@@ -223,6 +223,7 @@ func TestEveryChangeIsTold(t *testing.T) {
 			n.OffByDefault = nil
 		},
 		"LANOnly": func(n *Charter) { n.LANOnly = true },
+		"Daily":   func(n *Charter) { n.Daily = DefaultDaily(n.Limits) },
 	} {
 		seen[member] = true
 		next := after(c, change)

@@ -134,6 +134,10 @@ func (c Chain) precedes(n *Charter) (*Charter, error) {
 	if n.Created.Before(old.Created.Time) {
 		return nil, consent.Refuse(consent.BadValue, "created", "%s is before the version it follows", n.Created)
 	}
+	// What was promised in daily entries is kept in daily entries.
+	if n.Daily.IsZero() && !old.Daily.IsZero() {
+		return nil, consent.Refuse(consent.BadValue, "daily", "a mesh whose dockets have daily entries keeps them")
+	}
 	return old, c[:i+1].account(n)
 }
 

@@ -35,6 +35,13 @@ func Changes(old, next *Charter) []string {
 	}
 	l.numbers("limit", old.Limits, next.Limits)
 	l.numbers("quota", old.Quotas, next.Quotas)
+	switch {
+	case old.Daily.IsZero() && !next.Daily.IsZero():
+		l.add("every docket has a daily entry: %d commitments kept for %v days, and %d messages of %d bytes",
+			next.Daily.Commitments, next.Daily.RetentionDays, next.Daily.Messages, next.Daily.MessageBytes)
+	case !next.Daily.IsZero():
+		l.numbers("daily entry's number", old.Daily, next.Daily)
+	}
 	if !slices.Equal(old.OffByDefault, next.OffByDefault) {
 		l.add("off until an owner turns them on: %s; before: %s", classes(next.OffByDefault), classes(old.OffByDefault))
 	}
@@ -133,7 +140,7 @@ func (l *changes) agency(old, next Agency) {
 func (l *changes) numbers(what string, old, next any) {
 	a, b := reflect.ValueOf(old), reflect.ValueOf(next)
 	for i := range a.NumField() {
-		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); x != y {
+		if x, y := a.Field(i).Interface(), b.Field(i).Interface(); !reflect.DeepEqual(x, y) {
 			l.add("the %s %s changes from %v to %v", what, a.Type().Field(i).Tag.Get("json"), x, y)
 		}
 	}

@@ -5,7 +5,11 @@
 //
 // A charter is a signed document (package consent) of kind "charter": mesh name, version, the hash of
 // the version before, its end, the signers and their threshold, the agencies, the witnesses and their
-// quorum, limits, quotas, and the classes of agency that stay off until an owner turns them on.
+// quorum, limits, quotas, the size and plans of every docket's daily entry (without them there are none), the classes
+// of agency that stay off until an owner turns them on, and whether reply addresses may be private ones.
+//
+// An agency in it may be suspended, with the reason, and may succeed a docket that was lost, by that one's last
+// checkpoint. The agencies of the version before that it does not list stand under "removed", each with the reason.
 //
 // Version 1 is signed by at least threshold of its own signers, and its hash (SHA-256 of the signed
 // note) is the id of the mesh. Version n+1 names the hash of version n and is signed by at least the
@@ -97,6 +101,7 @@ type Charter struct {
 	Quorum       int           `json:"quorum"` // cosignatures a checkpoint needs; 0 is shown as "not witnessed"
 	Limits       Limits        `json:"limits"`
 	Quotas       Quotas        `json:"quotas"`
+	Daily        Daily         `json:"daily,omitzero"` // the daily entry of every docket; absent: there are none
 	OffByDefault []AgencyClass `json:"off_by_default,omitempty"`
 	LANOnly      bool          `json:"lan_only,omitempty"` // reply addresses may be private ones
 }
@@ -235,6 +240,9 @@ func (c Charter) Check() error {
 	if q := c.Quotas; q.EntriesPerDay < 1 || q.EntriesPerDay > 100_000 || q.BytesPerDay < consent.MaxNote || q.BytesPerDay > 1<<30 ||
 		q.MessageBytes < 32<<10 || q.MessageBytes > 1<<20 {
 		return consent.Refuse(consent.BadValue, "quotas", "%+v: 1 to 100,000 entries and %d bytes to 1 GiB a day, messages of 32 KiB to 1 MiB", q, consent.MaxNote)
+	}
+	if err := c.Daily.Check(c.Limits); err != nil {
+		return err
 	}
 	for i, k := range c.OffByDefault {
 		if !k.Valid() || slices.Contains(c.OffByDefault[:i], k) {

@@ -7,11 +7,14 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/porchlight-mesh/porchlight/consent"
 )
 
 // A reading is what can be said of an entry without the log.
 type reading struct {
 	hash  tlog.Hash // of the leaf
+	kind  string
 	entry entry
 	err   error
 }
@@ -75,6 +78,7 @@ func readAll(msgs [][]byte) []reading {
 		g.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(msgs)); i = next.Add(1) - 1 {
 				all[i].hash, _ = leafOf(msgs[i])
+				all[i].kind, _ = consent.Peek(msgs[i])
 				all[i].entry, all[i].err = read(msgs[i])
 			}
 		})

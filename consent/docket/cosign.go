@@ -24,7 +24,20 @@ type Cosigned struct {
 	Checkpoint
 	Note []byte                // the agency's line, then one for each of By
 	By   []consent.VerifierKey // in the charter's order
+	At   []time.Time           // when, each by its witness's clock
 }
+
+// Reached returns the latest time of which as many witnesses say that it has come; zero where fewer cosigned, or none are asked for.
+func (c Cosigned) Reached(quorum int) time.Time {
+	if quorum < 1 || len(c.At) < quorum {
+		return time.Time{}
+	}
+	at := slices.SortedFunc(slices.Values(c.At), func(a, b time.Time) int { return b.Compare(a) })
+	return at[quorum-1]
+}
+
+// maxCosignedAt is the last second of the year 9999: what a witness dates later is taken for that.
+const maxCosignedAt = 253402300799
 
 // algCosignature is the signature type of a timestamped Ed25519 cosignature (C2SP tlog-cosignature).
 const algCosignature = 4
@@ -110,9 +123,12 @@ func OpenCosigned(msg []byte, a charter.Agency, witnesses []charter.Witness) (Co
 		if !ok {
 			continue
 		}
-		if _, raw, _ := cosignature(line); !ed25519.Verify(pub, cosignedText(text, binary.BigEndian.Uint64(raw)), raw[8:]) {
+		_, raw, _ := cosignature(line)
+		at := binary.BigEndian.Uint64(raw)
+		if !ed25519.Verify(pub, cosignedText(text, at), raw[8:]) {
 			return Cosigned{}, consent.Refuse(consent.BadSignature, "", "the cosignature of %s does not verify", w.Name)
 		}
+		c.At = append(c.At, time.Unix(int64(min(at, maxCosignedAt)), 0).UTC())
 		c.Note = append(c.Note, line...)
 		c.By = append(c.By, w.Key)
 	}

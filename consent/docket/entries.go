@@ -34,6 +34,9 @@
 //	resolve     ends a request; signed by "officer"
 //	report      the account of an exigent request, once; signed by "officer", then "supervisor"
 //	outcome     what became of the investigation; signed by "officer"
+//	hold        a court's order that outranks the terms of releases; signed by "officer", then "supervisor"
+//	transfer    that releases were passed on; signed by "officer", then "supervisor"
+//	daily       what became of releases and of dummies, and sealed messages; signed by "key", the docket key
 //
 // A key counts from the entry after the one that enrols it until the entry that revokes it, and for what was
 // created before its enrolment expires. The charter names the first supervisors. A revoked key is
@@ -48,6 +51,50 @@
 // A charter grants a docket so many entries and bytes a day; what is over breaks the rules, and is an opaque leaf to everybody alike. The
 // day is the log's own: the latest on which an entry of it was created, in UTC. Every leaf counts as an entry, and those that can be
 // read by their bytes.
+//
+// # Daily entries
+//
+// Where the charter has a plan for them (charter.Chain.Plans), a docket has a daily entry for each day from its first on, of that
+// day's plan: the entry of the next day and no other comes next, created on its day or later. A day that was missed is made up for.
+//
+//	{"day":"2026-11-22","commitments":[{"keep_days":30,"of":["<commitment>",…]},…],"used":[…],"exported":[…],"passed_on":[…],
+//	 "deleted":[…],"messages":["<base64>",…],"created":"<time>","key":"<docket key>"}
+//
+// A commitment is the SHA-256 of a release's secret and its CID (grant.Release.Commitment), or of nothing: random bytes that stand for no
+// release. Every list stands in strictly ascending order, so that a place in it says nothing. A commitment is never twice in a docket.
+//
+// The plan has n commitments a day, k classes of retention, d days for what nobody uses, and messages, so many of such a size. Class i
+// (from 0) has N slots, one for each j < n with j mod k = i. The N commitments of a class and a day D are a cohort. With R = N/4, rounded
+// down, and K the class's days,
+//
+//	on day D         N commitments are made, at most R of them real
+//	on D + min(d, K) exactly 3R of them are said to be used. The rest is due to be deleted
+//	on D + K         exactly 2R of those used are said to be exported, exactly R of those exported are said to be passed on, and those
+//	                 used are due to be deleted
+//
+// where all of this is said on one day if K ≤ d. An entry says exactly what falls on its day, and of deletions any that are due. That a
+// deletion is missing breaks no rule, because a legal hold may stand in its way; it is overdue after [DeletionGrace] days ([Log.Overdue]), and
+// when it comes, it counts for the day on which the docket showed it.
+//
+// All of that is the same whatever the agency has and does. What may differ is which commitments of a cohort are told to be what, and that says nothing:
+// the numbers leave room for every real one to come to any state, and dummies, picked by chance, are what is missing. A cohort's
+// commitments are random numbers in ascending order, and sets of fixed sizes, one in the other, are picked of them without looking at the
+// numbers. So each choice of sets is as likely as any other, with no real one among them or with R. That is also why changes wait for their day: had
+// each a day of its own, the days on which officers act would show. The owner of a release is told sooner, by a sealed message.
+// A real one that is not deleted on its day shows that it is real. One whose owner let it be kept for longer (grant.Extension) is said to
+// be deleted all the same: its promise came to its end, and another commitment, of the class of the new end, follows the release.
+//
+// What finds no slot waits: at most R real commitments of a class are made a day, of releases whose terms allow so many days at the most and
+// more than the class below has. [Log.NextDaily] makes the entry.
+//
+// # Holds and transfers
+//
+// Both say of how many releases they are by covering them: each member of "covers" is SHA-256(salt ‖ commitment) with a fresh salt of 32
+// bytes and the commitment's 64 hex digits, so that nobody but the owner, who is told the salt in a receipt, knows of which. Of the
+// commitments that are overdue, as many as live holds cover are accounted for.
+//
+// A hold lives for [HoldLives] after it was created. One that "renews" another, which has to live then, takes its place with the
+// same court and number and covers none that that one did not; one that covers none ends it.
 //
 // # Misconduct
 //

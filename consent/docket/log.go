@@ -9,6 +9,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 )
 
@@ -35,7 +36,7 @@ const (
 )
 
 // A Log is a docket as its agency or any peer keeps it. In memory it holds hashes, keys and the states of
-// requests, some 200 bytes an entry; notes stay in the Store. It persists nothing, and is not safe for
+// requests, some 200 bytes an entry, and what became of commitments, some 150 bytes each; notes stay in the Store. It persists nothing, and is not safe for
 // use by several goroutines at once.
 type Log struct {
 	agency     charter.Agency
@@ -49,6 +50,8 @@ type Log struct {
 	accounts   map[int64]Account      // by the index of a request
 	refused    map[int64]consent.Class
 	asked      []Asked
+	follows    follows
+	declared   declared
 	day        day
 	checkpoint []byte
 	readAll    func([][]byte) []reading
@@ -108,12 +111,13 @@ func (h hashes) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 // Open rebuilds a log from the first size entries of store, as [Log.Extend] would have taken them. The
 // caller holds the result against the newest checkpoint it kept, by [Log.Resume]. The agency is that of
 // charter.Chain.DocketAgency, and the quotas are the largest that a version of the charter gave it; zero ones are none.
-func Open(a charter.Agency, q charter.Quotas, store Store, size int64) (*Log, error) {
-	return open(a, q, store, size, readAll)
+// The plans are those of charter.Chain.Plans; without one a daily entry is of a kind that the docket does not have.
+func Open(a charter.Agency, q charter.Quotas, store Store, size int64, plans ...charter.Plan) (*Log, error) {
+	return open(a, q, store, size, readAll, plans...)
 }
 
 // open is Open with another way to read entries, for tests that read the same ones many times.
-func open(a charter.Agency, q charter.Quotas, store Store, size int64, readAll func([][]byte) []reading) (*Log, error) {
+func open(a charter.Agency, q charter.Quotas, store Store, size int64, readAll func([][]byte) []reading, plans ...charter.Plan) (*Log, error) {
 	if _, err := a.Key.Public(); err != nil {
 		return nil, err
 	}
@@ -121,7 +125,8 @@ func open(a charter.Agency, q charter.Quotas, store Store, size int64, readAll f
 		return nil, consent.Refuse(consent.BadValue, "size", "a docket of %d entries", size)
 	}
 	l := &Log{agency: a, quotas: q, store: store, leaves: map[tlog.Hash]int64{}, officers: firstOfficers(a),
-		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{}, readAll: readAll}
+		requests: map[int64]RequestState{}, accounts: map[int64]Account{}, refused: map[int64]consent.Class{},
+		follows: follows{plans: plans, fates: map[hash]fate{}}, declared: declared{holds: map[tlog.Hash]*held{}, renewed: map[tlog.Hash]tlog.Hash{}, transfers: map[Transfers]int{}, passed: map[grant.Commitment]passing{}}, readAll: readAll}
 	return l, l.takeAll(size, func(i int64) ([]byte, error) {
 		msg, err := store.Entry(i)
 		if err != nil {
@@ -333,6 +338,7 @@ func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	r = l.known(r)
 	e, err := l.judge(r)
 	index := l.size
 	// What cannot be read counts as an entry of the day, and its bytes as none: not everybody has them.
@@ -384,6 +390,10 @@ type entry struct {
 	about   consent.RequestID   // a request that the docket has to hold
 	report  bool                // about it
 	outcome Finding             // of it
+	daily   *Daily
+	hold    *Hold
+	passes  *Transfer
+	id      tlog.Hash // of a hold or transfer
 }
 
 type signer struct {
@@ -426,8 +436,25 @@ func read(msg []byte) (entry, error) {
 	case "outcome":
 		o, err := OpenOutcome(msg)
 		return entry{created: o.Created, signers: []signer{{o.Officer, RoleOfficer}}, about: o.Request, outcome: o.Outcome}, err
+	case "hold":
+		h, err := OpenHold(msg)
+		return entry{created: h.Created, signers: []signer{{h.Officer, RoleOfficer}, {h.Supervisor, RoleSupervisor}}, hold: &h, id: tlog.RecordHash(msg)}, err
+	case "transfer":
+		t, err := OpenTransfer(msg)
+		return entry{created: t.Created, signers: []signer{{t.Officer, RoleOfficer}, {t.Supervisor, RoleSupervisor}}, passes: &t, id: tlog.RecordHash(msg)}, err
+	case "daily":
+		d, err := OpenDaily(msg)
+		return entry{created: d.Created, daily: &d}, err
 	}
 	return entry{}, consent.Refuse(consent.WrongKind, "", "a %s is no entry of a docket", kind)
+}
+
+// known makes a daily entry one of no known kind where the charter has none, so that its day counts the same as before charters could.
+func (l *Log) known(r reading) reading {
+	if r.kind == "daily" && len(l.follows.plans) == 0 {
+		return reading{hash: r.hash, kind: r.kind, err: consent.Refuse(consent.WrongKind, "", "the charter has no daily entries")}
+	}
+	return r
 }
 
 // judge holds the next entry, as it was read, against the log as it is.
@@ -435,7 +462,7 @@ func (l *Log) judge(r reading) (entry, error) {
 	if i, ok := l.leaves[r.hash]; ok {
 		return entry{}, consent.Refuse(consent.DuplicateEntry, "", "the same bytes are entry %d", i)
 	}
-	if r.err != nil {
+	if r = l.known(r); r.err != nil {
 		return entry{}, r.err
 	}
 	e := r.entry
@@ -459,6 +486,16 @@ func (l *Log) judge(r reading) (entry, error) {
 			return entry{}, consent.Refuse(consent.DuplicateEntry, "request", "request %.16s… was reported on already", string(e.about))
 		}
 	}
+	if e.daily != nil {
+		if err := l.follows.admit(e.daily); err != nil {
+			return entry{}, err
+		}
+	}
+	if e.hold != nil {
+		if err := l.declared.admit(e.hold, l.day.clock.Time); err != nil {
+			return entry{}, err
+		}
+	}
 	return e, nil
 }
 
@@ -468,6 +505,9 @@ func (o Officers) admit(a charter.Agency, e entry) error {
 		if err := o.Check(s.key, s.role, e.created); err != nil {
 			return err
 		}
+	}
+	if e.daily != nil && !e.daily.Key.Same(a.Key) {
+		return consent.Refuse(consent.WrongRole, "key", "the docket key signs daily entries, not %s", e.daily.Key.Name())
 	}
 	if e.officer == nil {
 		return nil
@@ -526,5 +566,15 @@ func (l *Log) apply(index int64, e entry) {
 			a.Outcome, a.OutcomeAt = e.outcome, e.created
 		}
 		l.accounts[i] = a
+	case e.hold != nil:
+		l.declared.hold(e.id, e.hold)
+	case e.passes != nil:
+		l.declared.transfers[Transfers{To: e.passes.To, Ground: e.passes.Ground}]++
+		for _, c := range e.passes.Covers {
+			l.declared.passed[c] = passing{e.id, Transfers{To: e.passes.To, Ground: e.passes.Ground}}
+		}
+	case e.daily != nil:
+		// As of a report: dated back, it counts for the day on which the docket shows it.
+		l.follows.apply(e.daily, DayOf(l.day.clock.Time))
 	}
 }

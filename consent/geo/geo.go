@@ -125,9 +125,6 @@ func (p Point) s2() s2.Point {
 	return s2.PointFromLatLng(s2.LatLngFromDegrees(p.Lat, p.Lon))
 }
 
-// DistanceM is the great-circle distance between two places, metres.
-func DistanceM(p, q Point) float64 { return metres(p.s2().Distance(q.s2())) }
-
 func metres(a s1.Angle) float64 { return a.Radians() * EarthRadiusM }
 
 // Polygon is one closed ring; the edge from the last vertex to the first is

@@ -167,7 +167,7 @@ func TestJSONHasOneText(t *testing.T) {
 }
 
 func TestDistance(t *testing.T) {
-	if d := DistanceM(oakland, move(oakland, 300, 400)); math.Abs(d-500) > 0.1 {
+	if d := metres(oakland.s2().Distance(move(oakland, 300, 400).s2())); math.Abs(d-500) > 0.1 {
 		t.Errorf("%.2f m, want 500", d)
 	}
 }

@@ -9,7 +9,19 @@
 //	manifest    the grant key     what one release is: address, hashes, span, gaps, clock, originals
 //	grant       the grant key     which releases answer which request, under which terms
 //	acceptance  the reception key that the terms of a grant are agreed to
-//	receipt     the reception key that a release is held, was deleted, is kept by law, was passed on
+//	receipt     the reception key that a release is held, is used, was deleted, is kept by law, was passed on
+//	act         an officer        what is to be done with a release, or that a grant that waits is accepted, and
+//	                              why; it never leaves the agency
+//	message     the reception key what a holder asks the owner for; sealed, in a daily entry
+//	withdrawal  the grant key     that a release is taken back: it is to be deleted, or kept by law
+//	extension   the grant key     that a holder may keep a release that is used until a later time
+//	statement   the grant key     one line of text, which may answer a message
+//	onward      the grant key     that a holder may pass a release on to one other agency, under which terms
+//	taking      a docket key      a card: for whom another agency seals a release, and which key then signs
+//	breach      the grant key     that a holder's docket fails one receipt, which it carries
+//
+// A release that was passed on has several holders. For each but the first the reception key is the one that its
+// card names, and [Holding] is what binds it: the grant's terms, with what the owner said since.
 //
 // The grant key is made for one answer and never used again; it is also the identity of the
 // session that carries the answer, so that nothing ties two answers of one home together. Its

@@ -380,15 +380,23 @@ func (a Acceptance) Answers(id consent.GrantID, g Grant) error {
 	return nil
 }
 
-// Receipt is the requester's signed word about one release.
+// Receipt is the requester's signed word about one release. It names the commitment and the grant key, so that the owner can show it to
+// others as a promise that the docket does not keep ([Breach]) without showing the grant.
 type Receipt struct {
 	Grant        consent.GrantID     `json:"grant"`
+	GrantKey     consent.VerifierKey `json:"grant_key"` // of the grant, to whose owner this is said
 	CID          consent.ReleaseID   `json:"cid"`
+	Commitment   Commitment          `json:"commitment"` // by which the docket follows the release: Release.Commitment
 	State        State               `json:"state"`
 	SealedSHA256 string              `json:"sealed_sha256"`
-	Detail       string              `json:"detail,omitempty"` // required for kept-by-law and passed-on
-	At           consent.Time        `json:"at"`
-	Key          consent.VerifierKey `json:"key"` // the reception key, which signs this
+	DeleteBy     consent.Time        `json:"delete_by"` // when its key is destroyed at the latest, where no hold stands in the way
+	// For kept-by-law and passed-on: the docket entry that declares it, by its record hash (an id as requests have), the salt under which
+	// it covers the commitment ([Commitment.Opens]), and by which order, or to whom.
+	Entry  string              `json:"entry,omitempty"`
+	Salt   Secret              `json:"salt,omitempty"`
+	Detail string              `json:"detail,omitempty"`
+	At     consent.Time        `json:"at"`
+	Key    consent.VerifierKey `json:"key"` // the reception key, which signs this
 }
 
 // Kind is "receipt".
@@ -402,11 +410,22 @@ func (r Receipt) Check() error {
 	if err := checkRelease("sealed_sha256", r.CID, 1, r.SealedSHA256); err != nil {
 		return err
 	}
+	if err := r.Commitment.check("commitment"); err != nil {
+		return err
+	}
 	switch r.State {
 	case Held, Used, Deleted:
+		if r.Entry != "" || r.Salt != "" {
+			return consent.Refuse(consent.BadValue, "entry", "%s is declared in no entry of its own", r.State)
+		}
 	case KeptByLaw, PassedOn:
 		if r.Detail == "" {
 			return consent.Refuse(DetailMissing, "detail", "%s says by which order, or to whom", r.State)
+		}
+		for field, h := range map[string]string{"entry": r.Entry, "salt": string(r.Salt)} {
+			if _, err := consent.ParseHash(h); err != nil {
+				return consent.Refuse(DetailMissing, field, "%s says where the docket declares it: %w", r.State, err)
+			}
 		}
 	default:
 		return consent.Refuse(UnknownState, "state", "%.40q is no state", string(r.State))
@@ -416,8 +435,11 @@ func (r Receipt) Check() error {
 			return err
 		}
 	}
-	if r.At.IsZero() {
-		return consent.Refuse(consent.MissingField, "at", "when was it signed?")
+	if r.At.IsZero() || r.DeleteBy.IsZero() {
+		return consent.Refuse(consent.MissingField, "at", "when was it signed, and when is the release deleted?")
+	}
+	if err := checkKey("grant_key", r.GrantKey, KeyName); err != nil {
+		return err
 	}
 	return checkKey("key", r.Key, ReceptionName)
 }

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 )
 
@@ -107,9 +108,11 @@ func TestAnAnswerFromOfferToDeletion(t *testing.T) {
 	}
 	for _, r := range []Receipt{
 		{Grant: id, CID: cid, State: Held}, {Grant: id, CID: cid, State: Used}, {Grant: id, CID: cid, State: Deleted},
-		{Grant: id, CID: cid, State: KeptByLaw, Detail: "County Court, 26-CV-118"}, {Grant: id, CID: cid, State: PassedOn, Detail: "prosecutor"},
+		{Grant: id, CID: cid, State: KeptByLaw, Entry: hash("e"), Salt: Secret(hash("salt")), Detail: "County Court, 26-CV-118"},
+		{Grant: id, CID: cid, State: PassedOn, Entry: hash("e"), Salt: Secret(hash("salt")), Detail: "prosecutor"},
 	} {
 		r.SealedSHA256, r.At, r.Key = m.SealedSHA256, at("2026-11-24T10:09:00Z"), reception.Verifier()
+		r.GrantKey, r.Commitment, r.DeleteBy = g.Key, g.Releases[0].Commitment(), g.Terms.UnusedUntil
 		if got, err := OpenReceipt(sign(r, reception), reception.Verifier()); err != nil || got != r {
 			t.Errorf("%s: %v", r.State, err)
 		}
@@ -224,7 +227,7 @@ func TestManifestAndReceiptRefusals(t *testing.T) {
 		"passed to whom":    {DetailMissing, Receipt{State: PassedOn}},
 		"when":              {consent.MissingField, Receipt{State: Held}},
 	} {
-		tt.r.Grant, tt.r.CID, tt.r.SealedSHA256 = consent.GrantID(hash("g")), cid, hash("s")
+		tt.r.Grant, tt.r.CID, tt.r.SealedSHA256, tt.r.Commitment = consent.GrantID(hash("g")), cid, hash("s"), Commitment(hash("c"))
 		if err := tt.r.Check(); consent.ClassOf(err) != tt.class {
 			t.Errorf("%s: %v, want class %s", name, err, tt.class)
 		}
@@ -240,7 +243,9 @@ var anyTerms = rapid.Custom(func(t *rapid.T) Terms {
 	}
 	list := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c"}), 0, 3, rapid.ID[string]).Draw(t, "recipients")
 	slices.Sort(list)
-	return Terms{day("retain"), day("unused"), list, rapid.Bool().Draw(t, "resharing")}
+	denied := rapid.SliceOfNDistinct(rapid.SampledFrom([]charter.AgencyClass{charter.Federal, charter.Immigration}), 0, 2, rapid.ID[charter.AgencyClass]).Draw(t, "denied")
+	slices.Sort(denied)
+	return Terms{day("retain"), day("unused"), list, rapid.Bool().Draw(t, "resharing"), rapid.Bool().Draw(t, "view only"), denied}
 })
 
 func TestTermsAreAPartialOrder(t *testing.T) {
@@ -255,21 +260,34 @@ func TestTermsAreAPartialOrder(t *testing.T) {
 		if a.TighterOrEqual(b) && b.TighterOrEqual(c) && !a.TighterOrEqual(c) {
 			t.Fatal("not transitive")
 		}
-		if !(Terms{}).TighterOrEqual(a) {
-			t.Fatal("the zero terms permit something")
+		if !(Terms{ViewOnly: true, DeniedClasses: charter.Classes()}).TighterOrEqual(a) {
+			t.Fatal("terms that grant nothing permit something")
 		}
-		now := time.Date(2026, 12, rapid.IntRange(1, 3).Draw(t, "now"), 0, 0, 0, 0, time.UTC)
 		for _, used := range []bool{true, false} {
-			if a.TighterOrEqual(b) && a.Permit(now, used) && !b.Permit(now, used) {
-				t.Fatal("tighter terms permit what wider ones do not")
+			if a.TighterOrEqual(b) && (Holding{Terms: a}).Deadline(used).After((Holding{Terms: b}).Deadline(used)) {
+				t.Fatal("tighter terms let a release be kept for longer")
 			}
 		}
 	})
 	if x, y := (Terms{Resharing: true}), (Terms{Recipients: []string{"a"}}); x.TighterOrEqual(y) || y.TighterOrEqual(x) {
 		t.Error("terms that differ both ways compare")
 	}
-	if (Terms{}).Permit(time.Time{}, true) || (Terms{}).Permit(at("2026-11-22T00:00:00Z").Time, true) {
+	if !(Holding{}).Deadline(true).IsZero() || !(Holding{}).Deadline(false).IsZero() {
 		t.Error("the zero terms permit keeping")
+	}
+}
+
+// The docket follows an extended release by a commitment of its own, or the old promise would never come to its end.
+func TestAnExtensionHasASecretOfItsOwn(t *testing.T) {
+	h := Holding{Terms: Terms{RetainUntil: at("2026-12-24T00:00:00Z")}, Secrets: []Secret{Secret(hash("first"))}}
+	e := Extension{RetainUntil: at("2027-01-24T00:00:00Z"), Created: at("2026-12-01T00:00:00Z"), Secret: h.Secrets[0]}
+	limits := charter.Limits{MaxRetentionDays: 365}
+	if _, err := h.Extend(e, limits); consent.ClassOf(err) != consent.BadValue {
+		t.Errorf("the secret is used again: %v", err)
+	}
+	e.Secret = Secret(hash("second"))
+	if _, err := h.Extend(e, limits); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 )
 
@@ -22,6 +23,10 @@ type Terms struct {
 	UnusedUntil consent.Time `json:"unused_until"` // likewise, where nobody signed that the clip is used
 	Recipients  []string     `json:"recipients"`   // who else may receive it; [] for nobody
 	Resharing   bool         `json:"resharing"`    // whether recipients may pass it on
+	// What an owner adds, and no request offers: the clip is looked at in the vault and never leaves it, and no public body of these
+	// classes is given it, whoever hands it on.
+	ViewOnly      bool                  `json:"view_only,omitempty"`
+	DeniedClasses []charter.AgencyClass `json:"denied_classes,omitempty"` // ascending, each once
 }
 
 // maxRecipients bounds the list; maxText any one text, in bytes.
@@ -50,22 +55,29 @@ func (t Terms) Check() error {
 			return consent.Refuse(request.TermsInvalid, "terms.recipients", "recipients stand in ascending order, each once")
 		}
 	}
+	for i, c := range t.DeniedClasses {
+		if !c.Valid() || i > 0 && t.DeniedClasses[i-1] >= c {
+			return consent.Refuse(request.TermsInvalid, "terms.denied_classes", "classes of the list stand in ascending order, each once")
+		}
+	}
+	if t.ViewOnly && (len(t.Recipients) > 0 || t.Resharing) {
+		return consent.Refuse(request.TermsInvalid, "terms.view_only", "what nobody may take out of the vault has no recipients")
+	}
 	return nil
-}
-
-// Permit says whether a release may be kept at a time; used, whether a receipt stands for its use.
-func (t Terms) Permit(now time.Time, used bool) bool {
-	return now.Before(t.RetainUntil.Time) && (used || now.Before(t.UnusedUntil.Time))
 }
 
 // Equal says whether two terms are the same in every part.
 func (t Terms) Equal(u Terms) bool { return t.TighterOrEqual(u) && u.TighterOrEqual(t) }
 
-// TighterOrEqual says whether t permits nothing that u does not: a partial order. The zero Terms are
-// tighter than all.
+// TighterOrEqual says whether t permits nothing that u does not: a partial order.
 func (t Terms) TighterOrEqual(u Terms) bool {
 	return !t.RetainUntil.After(u.RetainUntil.Time) && !t.UnusedUntil.After(u.UnusedUntil.Time) && (!t.Resharing || u.Resharing) &&
-		!slices.ContainsFunc(t.Recipients, func(r string) bool { return !slices.Contains(u.Recipients, r) })
+		(t.ViewOnly || !u.ViewOnly) && within(t.Recipients, u.Recipients) && within(u.DeniedClasses, t.DeniedClasses)
+}
+
+// within says whether every one of a is one of b.
+func within[T comparable](a, b []T) bool {
+	return !slices.ContainsFunc(a, func(x T) bool { return !slices.Contains(b, x) })
 }
 
 // Offered are the terms that a request offers to an answer made at that time.
@@ -146,6 +158,15 @@ func (c Commitment) check(field string) error {
 	return nil
 }
 
+// Commitment is that by which the docket follows the release, SHA-256(secret ‖ CID); "" where the secret is none.
+func (r Release) Commitment() Commitment {
+	salt, err := consent.ParseHash(string(r.Secret))
+	if err != nil {
+		return ""
+	}
+	return commitment(salt[:], []byte(r.CID))
+}
+
 // CommitOriginals commits to the SHA-256 hashes of the recordings a clip was cut from, in the order of
 // time. Up to 100 files each has a commitment of its own; of more, each commitment is to the
 // concatenated hashes of a run of n files, the last run perhaps shorter, where n is the least for which
@@ -169,9 +190,11 @@ func CommitOriginals(random io.Reader, hashes [][32]byte) ([]Commitment, []Secre
 }
 
 // checkText refuses a line of text that is too long or would show as something else than it is.
-func checkText(field, s string) error {
-	if s == "" || len(s) > maxText || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return consent.Refuse(consent.BadText, field, "%.40q is no line of 1 to %d printable bytes", s, maxText)
+func checkText(field, s string) error { return checkLine(field, s, maxText) }
+
+func checkLine(field, s string, most int) error {
+	if s == "" || len(s) > most || strings.TrimSpace(s) != s || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return consent.Refuse(consent.BadText, field, "%.40q is no line of 1 to %d printable bytes", s, most)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ func (r Request) CheckCharter(c *charter.Charter, a charter.Agency) error {
 		return err
 	}
 	for _, text := range r.Reply {
-		addr, err := ParseReply(text)
+		addr, err := parseReply(text)
 		if err != nil {
 			return err
 		}
@@ -106,7 +106,7 @@ func CheckHistory(prev []Seen, r Seen, l charter.Limits) error {
 		if p.ID == r.ID {
 			continue
 		}
-		if SameCase(p.Request, r.Request) {
+		if sameCase(p.Request, r.Request) {
 			// An agency that floods its docket shall not cost its peers a comparison of all with all.
 			if posts++; posts > l.PostsPerCase {
 				return consent.Refuse(consent.TooManyPosts, "case", "post %d of this case, or a later one; at most %d", posts, l.PostsPerCase)
@@ -122,10 +122,10 @@ func CheckHistory(prev []Seen, r Seen, l charter.Limits) error {
 	return nil
 }
 
-// SameCase reports whether two requests of one agency count as one case: the
+// sameCase reports whether two requests of one agency count as one case: the
 // same reference, or the same offence over ground and time that they share, so
 // that a new reference buys no further posts.
-func SameCase(a, b Request) bool {
+func sameCase(a, b Request) bool {
 	if a.Case == b.Case {
 		return true
 	}
@@ -153,7 +153,9 @@ func Timeless(class consent.Class) bool {
 		consent.UnknownAgency, consent.WrongPrevious, consent.Frozen, consent.Unaccounted, consent.Suspended,
 		// By how far it is with the docket.
 		consent.UnknownOfficer, consent.RevokedOfficer, consent.DuplicateEntry, consent.UnknownRequest, consent.ClosedRequest,
-		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed:
+		consent.BadCheckpoint, consent.Fork, consent.Behind, consent.OverQuota, consent.Unread, consent.Unwitnessed,
+		// By both: what a day's entry has to be is for the charter's versions and the entries before it to say.
+		consent.BadDay, consent.OffSchedule, consent.WrongState, consent.UnknownCommitment:
 		return false
 	}
 	return true

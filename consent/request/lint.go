@@ -18,16 +18,6 @@ import (
 // format: every peer applies the same one, so that a text is refused by all or
 // by none. What it misses is left to objections by residents.
 
-// Lint returns the reasons for which a text would be refused, none for a text
-// that passes. A form shows them while an officer types.
-func Lint(text string) []string {
-	var reasons []string
-	for _, f := range lint(text) {
-		reasons = append(reasons, f.reason)
-	}
-	return reasons
-}
-
 type finding struct {
 	class  consent.Class
 	reason string
@@ -111,6 +101,7 @@ var descriptors = regexp.MustCompile(`(?i)\b(hood(ie|ed)|jacket|coat|shirt|t-shi
 // minDescriptors is how many different ones a text with a race in it needs.
 const minDescriptors = 2
 
+// lint finds why a text would be refused: nothing in a text that passes.
 func lint(text string) []finding {
 	var found []finding
 	for _, rule := range lintRules {

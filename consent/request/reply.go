@@ -43,12 +43,12 @@ var notPublic = [...]string{
 	"2002::/16", "3fff::/20", "5f00::/16", "fec0::/10",
 }
 
-// maxReplyLen is longer than any address of the forms ParseReply reads.
+// maxReplyLen is longer than any address of the forms parseReply reads.
 const maxReplyLen = 256
 
-// ParseReply reads an address in one of the forms of the package comment, in
+// parseReply reads an address in one of the forms of the package comment, in
 // its one spelling. Refusals have the class bad-reply.
-func ParseReply(s string) (Reply, error) {
+func parseReply(s string) (Reply, error) {
 	bad := func(why string) (Reply, error) {
 		return Reply{}, consent.Refuse(consent.BadReply, "reply", "%.100q: %s", s, why)
 	}

@@ -309,7 +309,7 @@ func (r Request) checkReply() error {
 		return consent.Refuse(TooManyReplies, "reply", "%d addresses; at most %d", n, MaxReply)
 	}
 	for i, text := range r.Reply {
-		if _, err := ParseReply(text); err != nil {
+		if _, err := parseReply(text); err != nil {
 			return err
 		}
 		if slices.Contains(r.Reply[:i], text) {

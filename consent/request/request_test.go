@@ -297,7 +297,7 @@ func TestSameCaseIsSymmetric(t *testing.T) {
 			return r
 		}
 		a, b := draw("a"), draw("b")
-		if SameCase(a, b) != SameCase(b, a) || !SameCase(a, a) {
+		if sameCase(a, b) != sameCase(b, a) || !sameCase(a, a) {
 			t.Fatal("the order of two requests decides whether they are one case")
 		}
 	})

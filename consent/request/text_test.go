@@ -48,7 +48,7 @@ func TestLint(t *testing.T) {
 			tt.want = TextRaceOnly // one descriptor is not two
 		}
 		if got != tt.want {
-			t.Errorf("%q: %q %v, want %q", tt.text, got, Lint(tt.text), tt.want)
+			t.Errorf("%q: %q %v, want %q", tt.text, got, found, tt.want)
 		}
 	}
 }
@@ -63,8 +63,8 @@ func TestLintKnowsItsLimits(t *testing.T) {
 		"People who hold signs in front of the hall", // assembly in other words
 		"y0u must share",                             // misspelt
 	} {
-		if reasons := Lint(text); len(reasons) != 0 {
-			t.Errorf("%q is found now (%v): move it to TestLint", text, reasons)
+		if found := lint(text); len(found) != 0 {
+			t.Errorf("%q is found now (%v): move it to TestLint", text, found)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestReplyAddresses(t *testing.T) {
 		{"/ip6/64:ff9b::a00:1/tcp/1/p2p/" + peerID, false, false, false},
 	}
 	for _, tt := range good {
-		r, err := ParseReply(tt.text)
+		r, err := parseReply(tt.text)
 		if err != nil {
 			t.Errorf("%s: %v", tt.text, err)
 			continue
@@ -115,7 +115,7 @@ func TestReplyAddresses(t *testing.T) {
 		"/ip4/9.9.9.9/tcp/1/p2p/1" + strings.Repeat("z", 51), "/ip4/9.9.9.9/tcp/1/ipfs/" + peerID, strings.Repeat("/", 300),
 	}
 	for _, s := range bad {
-		if r, err := ParseReply(s); consent.ClassOf(err) != consent.BadReply {
+		if r, err := parseReply(s); consent.ClassOf(err) != consent.BadReply {
 			t.Errorf("%s was read as %+v, %v", s, r, err)
 		}
 	}
@@ -138,7 +138,7 @@ func FuzzParseReply(f *testing.F) {
 	f.Add("/ip4/9.9.9.9/tcp/4001/p2p/" + peerID)
 	f.Add("/ip6/2620:fe::fe/udp/1/quic-v1/p2p/" + peerID + "/p2p-circuit/p2p/" + peerID)
 	f.Fuzz(func(t *testing.T, s string) {
-		r, err := ParseReply(s)
+		r, err := parseReply(s)
 		if err == nil && (len(r.Peer) != 32 || !r.Addr.IsValid()) {
 			t.Errorf("%s was read as %+v", s, r)
 		}

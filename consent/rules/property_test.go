@@ -113,6 +113,7 @@ func drawStrictness(t *rapid.T) Strictness {
 func drawSwitch(t *rapid.T) Switch {
 	s := Switch{Do: Action(rapid.IntRange(0, 3).Draw(t, "do"))}
 	s.Classes, s.Offences, s.Bases = some(t, classes, "class"), some(t, offences, "offence"), some(t, bases, "basis")
+	s.Breaches = rapid.IntRange(0, 3).Draw(t, "breaches") == 0
 	if rapid.Bool().Draw(t, "hours") {
 		s.Quiet = Hours{rapid.IntRange(0, 1439).Draw(t, "from"), rapid.IntRange(0, 1439).Draw(t, "until")}
 	}
@@ -167,30 +168,39 @@ func TestAStricterHomeShowsLess(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		c, s, ask, switches, now := drawCharter(t), drawStrictness(t), drawSketch(t), drawSwitches(t), drawClock(t)
-		r, exigent := ask.request(), rapid.Bool().Draw(t, "exigent counts")
+		r := ask.request()
+		a := Asker{ask.agency.Class, rapid.Bool().Draw(t, "exigent counts"), rapid.Bool().Draw(t, "breaches")}
 		lax, _ := Show(c, ask.agency, r, s)
 		if strict, _ := Show(c, ask.agency, r, s.stricter(t)); strict && !lax {
 			t.Fatal("the stricter home shows it alone")
 		}
-		before, _ := Decide(switches, ask.agency.Class, r, now, exigent)
+		before, _ := Decide(switches, a, r, now)
 		added := drawSwitch(t)
 		at := rapid.IntRange(0, len(switches)).Draw(t, "at")
-		after, why := Decide(slices.Insert(slices.Clone(switches), at, added), ask.agency.Class, r, now, exigent)
+		after, why := Decide(slices.Insert(slices.Clone(switches), at, added), a, r, now)
 		if after > before && (added.Do != Prepare || before < Tell) {
 			t.Fatalf("%s without and %s with %+v: %s", before, after, added, why)
 		}
 		// Hours put off and take nothing back; a switch for the whole day lowers what there was.
 		was := Action(rapid.IntRange(0, 3).Draw(t, "was"))
-		if left := Stays(switches, ask.agency.Class, r, was); left > was {
+		if left := Stays(switches, a, r, was); left > was {
 			t.Fatalf("%s of %s stays", left, was)
-		} else if added.Quiet.All() && Stays(append(switches, added), ask.agency.Class, r, was) > left {
+		} else if added.Quiet.All() && Stays(append(switches, added), a, r, was) > left {
 			t.Fatal("another switch leaves more")
+		}
+		// A breach is to nobody's advantage, but where an owner has answers prepared because of it.
+		a.Breaches = false
+		clean, _ := Decide(switches, a, r, now)
+		a.Breaches = true
+		broken, _ := Decide(switches, a, r, now)
+		if broken > clean && !slices.ContainsFunc(switches, func(s Switch) bool { return s.Breaches && s.Do == Prepare }) {
+			t.Fatalf("%s of an agency without breaches, %s of one with", clean, broken)
 		}
 	})
 }
 
 // oracle says the same in another way: every rule is asked, and all have to agree.
-func oracle(c *charter.Charter, s Strictness, ask sketch, switches []Switch, clock time.Time, counts bool) (shown bool, act Action) {
+func oracle(c *charter.Charter, s Strictness, ask sketch, switches []Switch, clock time.Time, counts, broke bool) (shown bool, act Action) {
 	r, class := ask.request(), ask.agency.Class
 	lists := 0
 	for _, off := range s.ClassesOff {
@@ -216,7 +226,7 @@ func oracle(c *charter.Charter, s Strictness, ask sketch, switches []Switch, clo
 			open = open || m == minute
 		}
 		if !open || len(w.Classes) > 0 && !slices.Contains(w.Classes, class) || len(w.Offences) > 0 && !slices.Contains(w.Offences, ask.offence) ||
-			len(w.Bases) > 0 && !slices.Contains(w.Bases, ask.basis) {
+			len(w.Bases) > 0 && !slices.Contains(w.Bases, ask.basis) || w.Breaches && !broke {
 			continue
 		}
 		loud := counts && ask.basis == "exigent" && w.Quiet.From != w.Quiet.Until
@@ -243,9 +253,10 @@ func TestAgainstAnOracle(t *testing.T) {
 	shown, acts := 0, map[Action]int{}
 	rapid.Check(t, func(t *rapid.T) {
 		c, s, ask, switches, now, counts := drawCharter(t), drawStrictness(t), drawSketch(t), drawSwitches(t), drawClock(t), rapid.Bool().Draw(t, "exigent counts")
-		wantShow, wantDo := oracle(c, s, ask, switches, now, counts)
+		broke := rapid.Bool().Draw(t, "breaches")
+		wantShow, wantDo := oracle(c, s, ask, switches, now, counts, broke)
 		show, why := Show(c, ask.agency, ask.request(), s)
-		do, by := Decide(switches, ask.agency.Class, ask.request(), now, counts)
+		do, by := Decide(switches, Asker{ask.agency.Class, counts, broke}, ask.request(), now)
 		if show != wantShow || do != wantDo {
 			t.Fatalf("shown %v (%s), %s (%s); the oracle says %v, %s", show, why, do, by, wantShow, wantDo)
 		}
@@ -273,10 +284,10 @@ func TestZeroValues(t *testing.T) {
 		if Match(Camera{}, r) || Match(Camera{View: view}, r) || Match(Camera{View: view, Offered: true, Indoor: true}, r) {
 			t.Fatal("a camera that nobody offered matches")
 		}
-		if do, _ := Decide(append(switches, Switch{}), ask.agency.Class, r, now, true); do != Ignore {
+		if do, _ := Decide(append(switches, Switch{}), Asker{ask.agency.Class, true, true}, r, now); do != Ignore {
 			t.Fatalf("the zero switch lets %s through", do)
 		}
-		if do := Stays(switches, ask.agency.Class, r, 0); do != Ignore {
+		if do := Stays(switches, Asker{Class: ask.agency.Class}, r, 0); do != Ignore {
 			t.Fatalf("nothing becomes %s", do)
 		}
 	})

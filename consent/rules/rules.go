@@ -18,6 +18,9 @@
 // what was told in the evening is not hidden again at night. An emergency that an agency claims and
 // answers for makes the notice louder: hours do not keep it silent. It opens nothing: what the
 // owner ignores, at some hours or at all, is ignored.
+//
+// A switch may be about agencies only of which owners showed that they break what they signed. It counts
+// for as long as a breach record stands, also for what was told before, and no longer.
 package rules
 
 import (
@@ -38,6 +41,17 @@ type Strictness struct {
 	OffencesOff      []request.Offence `json:"offences_off"`
 	BasesOff         []request.Basis   `json:"bases_off"`
 	MaxRetentionDays int               `json:"max_retention_days"` // 0: as the charter says
+}
+
+// Off are the classes of agency whose requests an owner is not shown, in ascending order.
+func Off(c *charter.Charter, s Strictness) (off []charter.AgencyClass) {
+	for _, class := range charter.Classes() {
+		if slices.Contains(s.ClassesOff, class) || slices.Contains(c.OffByDefault, class) && !slices.Contains(s.ClassesOn, class) {
+			off = append(off, class)
+		}
+	}
+	slices.Sort(off)
+	return off
 }
 
 // Show says whether an owner would be shown a request of that agency, and if not, why not.

@@ -98,7 +98,8 @@ type Switch struct {
 	Classes  []charter.AgencyClass `toml:"class" json:"class,omitempty"`
 	Offences []request.Offence     `toml:"offence" json:"offence,omitempty"`
 	Bases    []request.Basis       `toml:"basis" json:"basis,omitempty"`
-	Quiet    Hours                 `toml:"quiet" json:"quiet,omitzero"` // in the owner's time zone
+	Breaches bool                  `toml:"breaches" json:"breaches,omitempty"` // only those of an agency about which a breach record stands
+	Quiet    Hours                 `toml:"quiet" json:"quiet,omitzero"`        // in the owner's time zone
 	Do       Action                `toml:"do" json:"do"`
 }
 
@@ -118,6 +119,9 @@ func (s Switch) String() string {
 	if len(s.Bases) > 0 {
 		parts = append(parts, "on the basis "+orList(s.Bases))
 	}
+	if s.Breaches {
+		parts = append(parts, "of an agency that owners showed to break what it signed")
+	}
 	if !s.Quiet.All() {
 		from, until, _ := strings.Cut(s.Quiet.String(), "-")
 		parts = append(parts, "from "+from+" to "+until)
@@ -133,25 +137,32 @@ func orList[T ~string](list []T) string {
 	return strings.Join(all, " or ")
 }
 
+// An Asker is what the switches have to know of an agency.
+type Asker struct {
+	Class    charter.AgencyClass
+	Exigent  bool // its claims of an emergency still count
+	Breaches bool // a breach record about it stands
+}
+
 // concerns says whether the switch is about such a request, at whatever time of day.
-func (s Switch) concerns(class charter.AgencyClass, r request.Request) bool {
-	return has(s.Classes, class) && has(s.Offences, r.Offence) && has(s.Bases, r.Basis)
+func (s Switch) concerns(a Asker, r request.Request) bool {
+	return has(s.Classes, a.Class) && has(s.Offences, r.Offence) && has(s.Bases, r.Basis) && (a.Breaches || !s.Breaches)
 }
 
 func has[T comparable](list []T, v T) bool { return len(list) == 0 || slices.Contains(list, v) }
 
 // Decide says what the owner's switches do with a request that is shown, when the owner's clock shows
-// local, and which of them said so. exigent says whether the agency's claims of an emergency still
-// count; with such a basis a switch that would hold the footage silently for some hours tells instead.
-func Decide(switches []Switch, class charter.AgencyClass, r request.Request, local time.Time, exigent bool) (do Action, why string) {
+// local, and which of them said so. Where the agency's claims of an emergency still count, a switch that
+// would hold the footage silently for some hours tells of one instead.
+func Decide(switches []Switch, a Asker, r request.Request, local time.Time) (do Action, why string) {
 	do, why = Tell, "no switch is about it"
 	first := true
 	for i, s := range switches {
-		if !s.concerns(class, r) || !s.Quiet.Include(local) {
+		if !s.concerns(a, r) || !s.Quiet.Include(local) {
 			continue
 		}
 		this, note := s.Do, ""
-		if this == Hold && !s.Quiet.All() && exigent && r.Basis == request.Exigent {
+		if this == Hold && !s.Quiet.All() && a.Exigent && r.Basis == request.Exigent {
 			this, note = Tell, "; an emergency is told at any hour"
 		}
 		if first || this < do {
@@ -163,9 +174,9 @@ func Decide(switches []Switch, class charter.AgencyClass, r request.Request, loc
 
 // Stays says what remains of what was done for a request as the hours go by. Hours put something off
 // and take nothing back: only a switch for the whole day lowers what was done before.
-func Stays(switches []Switch, class charter.AgencyClass, r request.Request, was Action) Action {
+func Stays(switches []Switch, a Asker, r request.Request, was Action) Action {
 	for _, s := range switches {
-		if s.Quiet.All() && s.concerns(class, r) {
+		if s.Quiet.All() && s.concerns(a, r) {
 			was = min(was, s.Do)
 		}
 	}

@@ -37,9 +37,31 @@ func TestDecide(t *testing.T) {
 		{"an emergency of border guards", charter.Immigration, "120", request.Exigent, late, true, Ignore, "switch 2: requests of the class immigration"},
 		{"no standard claimed, at night", charter.LocalPolice, "120", request.VoluntaryInformation, late, true, Ignore, "switch 4: every request, on the basis voluntary-information, from 22:00 to 07:00"},
 	} {
-		got, why := Decide(ana, tt.class, request.Request{Offence: tt.offence, Basis: tt.basis}, tt.at, tt.counts)
+		got, why := Decide(ana, Asker{Class: tt.class, Exigent: tt.counts}, request.Request{Offence: tt.offence, Basis: tt.basis}, tt.at)
 		if got != tt.want || why != tt.why {
 			t.Errorf("%s: %s, %q; want %s, %q", tt.name, got, why, tt.want, tt.why)
+		}
+	}
+}
+
+// Ben answers nobody who broke a promise to somebody else, for as long as that is not made good.
+func TestASwitchRefusesOnBreaches(t *testing.T) {
+	ben := []Switch{{Breaches: true, Do: Ignore}, {Do: Prepare}}
+	noon := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for breaches, want := range map[bool]struct {
+		do, stays Action
+		why       string
+	}{
+		false: {Prepare, Tell, "switch 2: every request"},
+		true:  {Ignore, Ignore, "switch 1: every request, of an agency that owners showed to break what it signed"},
+	} {
+		a := Asker{Class: charter.LocalPolice, Exigent: true, Breaches: breaches}
+		r := request.Request{Offence: "120", Basis: request.Exigent}
+		if do, why := Decide(ben, a, r, noon); do != want.do || why != want.why {
+			t.Errorf("breaches %v: %s, %q", breaches, do, why)
+		}
+		if do := Stays(ben, a, r, Tell); do != want.stays {
+			t.Errorf("breaches %v: of what was told %s stays", breaches, do)
 		}
 	}
 }

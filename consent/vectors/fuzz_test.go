@@ -32,6 +32,8 @@ func open(kind string, msg []byte) (consent.Body, error) {
 		return opened(docket.OpenReport(msg))
 	case "outcome":
 		return opened(docket.OpenOutcome(msg))
+	case "daily":
+		return opened(docket.OpenDaily(msg))
 	case "request":
 		return opened(request.Open(msg))
 	case "objection":
@@ -44,6 +46,24 @@ func open(kind string, msg []byte) (consent.Body, error) {
 		return opened(grant.OpenAcceptance(msg, reception.Verifier()))
 	case "receipt":
 		return opened(grant.OpenReceipt(msg, reception.Verifier()))
+	case "hold":
+		return opened(docket.OpenHold(msg))
+	case "transfer":
+		return opened(docket.OpenTransfer(msg))
+	case "withdrawal":
+		return opened(grant.OpenWithdrawal(msg))
+	case "extension":
+		return opened(grant.OpenExtension(msg))
+	case "statement":
+		return opened(grant.OpenStatement(msg))
+	case "onward":
+		return opened(grant.OpenOnward(msg))
+	case "message":
+		return opened(grant.OpenMessage(msg, reception.Verifier()))
+	case "taking":
+		return opened(grant.OpenTaking(msg))
+	case "breach":
+		return opened(grant.OpenBreach(msg))
 	}
 	return nil, consent.Refuse(consent.WrongKind, "", "no kind of document: %q", kind)
 }
@@ -68,6 +88,8 @@ func loose(kind string, js []byte) ([]byte, error) {
 		return again[docket.Report](js)
 	case "outcome":
 		return again[docket.Outcome](js)
+	case "daily":
+		return again[docket.Daily](js)
 	case "request":
 		return again[request.Request](js)
 	case "objection":
@@ -80,6 +102,24 @@ func loose(kind string, js []byte) ([]byte, error) {
 		return again[grant.Acceptance](js)
 	case "receipt":
 		return again[grant.Receipt](js)
+	case "hold":
+		return again[docket.Hold](js)
+	case "transfer":
+		return again[docket.Transfer](js)
+	case "withdrawal":
+		return again[grant.Withdrawal](js)
+	case "extension":
+		return again[grant.Extension](js)
+	case "statement":
+		return again[grant.Statement](js)
+	case "onward":
+		return again[grant.Onward](js)
+	case "message":
+		return again[grant.Message](js)
+	case "taking":
+		return again[grant.Taking](js)
+	case "breach":
+		return again[grant.Breach](js)
 	}
 	return nil, consent.Refuse(consent.WrongKind, "", "no kind of document: %q", kind)
 }
@@ -147,11 +187,21 @@ func FuzzResolve(f *testing.F)    { fuzzBody(f, "resolve") }
 func FuzzReport(f *testing.F)     { fuzzBody(f, "report") }
 func FuzzOutcome(f *testing.F)    { fuzzBody(f, "outcome") }
 func FuzzRequest(f *testing.F)    { fuzzBody(f, "request") }
+func FuzzDaily(f *testing.F)      { fuzzBody(f, "daily") }
 func FuzzObjection(f *testing.F)  { fuzzBody(f, "objection") }
 func FuzzGrant(f *testing.F)      { fuzzBody(f, "grant") }
 func FuzzManifest(f *testing.F)   { fuzzBody(f, "manifest") }
 func FuzzAcceptance(f *testing.F) { fuzzBody(f, "acceptance") }
 func FuzzReceipt(f *testing.F)    { fuzzBody(f, "receipt") }
+func FuzzHold(f *testing.F)       { fuzzBody(f, "hold") }
+func FuzzTransfer(f *testing.F)   { fuzzBody(f, "transfer") }
+func FuzzWithdrawal(f *testing.F) { fuzzBody(f, "withdrawal") }
+func FuzzExtension(f *testing.F)  { fuzzBody(f, "extension") }
+func FuzzStatement(f *testing.F)  { fuzzBody(f, "statement") }
+func FuzzOnward(f *testing.F)     { fuzzBody(f, "onward") }
+func FuzzMessage(f *testing.F)    { fuzzBody(f, "message") }
+func FuzzTaking(f *testing.F)     { fuzzBody(f, "taking") }
+func FuzzBreach(f *testing.F)     { fuzzBody(f, "breach") }
 
 // fuzzBody feeds JSON to the decoder of one kind: what it accepts has that very text, and can be judged further without harm.
 func fuzzBody(f *testing.F, kind string) {
@@ -166,6 +216,7 @@ func fuzzBody(f *testing.F, kind string) {
 			f.Add(js)
 		}
 	}
+	next := docketOfDays(f)
 	c, earlier := charter1(), request.Seen{ID: request.IDOf([]byte(requestNote)), Request: theRequest()}
 	f.Fuzz(func(t *testing.T, js []byte) {
 		text, err := loose(kind, js)
@@ -174,6 +225,12 @@ func fuzzBody(f *testing.F, kind string) {
 			t.Errorf("a refusal without a class: %v", err)
 		case err == nil && !bytes.Equal(text, js):
 			t.Errorf("accepted, and has another text:\n%s\n%s", js, text)
+		case err == nil && kind == "daily":
+			// Signed by the docket key, it comes before the log.
+			if _, err := next.Prepare([]byte(forge(kind, string(js), docketKey)), at(now).Time); err != nil && consent.ClassOf(err) == "" {
+				t.Errorf("a refusal without a class: %v", err)
+			}
+			return
 		case err != nil || kind != request.Kind:
 			return
 		}
@@ -187,4 +244,17 @@ func fuzzBody(f *testing.F, kind string) {
 			}
 		}
 	})
+}
+
+// docketOfDays is a docket that waits for its fourth daily entry.
+func docketOfDays(f *testing.F) *docket.Log {
+	ctx := Context{Charters: []string{dailyCharter}, Agency: police().ID()}
+	for _, d := range days(3) {
+		ctx.Entries = append(ctx.Entries, sign(d, docketKey))
+	}
+	l, err := log(ctx, at(now))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return l
 }

@@ -162,9 +162,15 @@ func (b *book) answers() {
 		b.add("receipt", name, why, class, receipts, forge("receipt", body(v), reception))
 	}
 	r("ok", "The sealed release is held.", OK, func(*grant.Receipt) {})
-	r("kept-by-law-accepted", "A court's order outranks the terms.", OK, func(v *grant.Receipt) { v.State, v.Detail = grant.KeptByLaw, "County Court, 26-CV-118" })
+	r("kept-by-law-accepted", "A court's order outranks the terms.", OK, func(v *grant.Receipt) {
+		v.State, v.Detail, v.Entry, v.Salt = grant.KeptByLaw, "County Court, 26-CV-118", hash("hold"), grant.Secret(hash("salt"))
+	})
+	r("entry-missing", "Kept by law, without the docket's entry that says so.", grant.DetailMissing, func(v *grant.Receipt) { v.State, v.Detail = grant.KeptByLaw, "County Court, 26-CV-118" })
+	r("commitment", "No commitment that the docket could follow.", consent.BadValue, func(v *grant.Receipt) { v.Commitment = "" })
 	r("unknown-state", "A state that is not on the list.", grant.UnknownState, func(v *grant.Receipt) { v.State = "lost" })
-	r("detail-missing", "Passed on, without saying to whom.", grant.DetailMissing, func(v *grant.Receipt) { v.State = grant.PassedOn })
+	r("detail-missing", "Passed on, without saying to whom.", grant.DetailMissing, func(v *grant.Receipt) {
+		v.State, v.Entry, v.Salt = grant.PassedOn, hash("transfer"), grant.Secret(hash("salt"))
+	})
 	r("hash", "No hash of what was received.", consent.BadValue, func(v *grant.Receipt) { v.SealedSHA256 = "" })
 	r("key-name", "A reception key with a telling name.", consent.BadKey, func(v *grant.Receipt) { v.Key = nobody.Verifier() })
 	r("names-other-key", "It names another key than the one that signed.", consent.WrongSubject, func(v *grant.Receipt) {

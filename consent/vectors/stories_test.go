@@ -27,7 +27,7 @@ func (b *book) add(kind, name, why string, expect consent.Class, ctx Context, do
 		v.Base64 = []byte(doc)
 	}
 	switch kind {
-	case "request", "officer", "supersede", "resolve", "report", "outcome", "objection":
+	case "request", "officer", "supersede", "resolve", "report", "outcome", "hold", "transfer", "daily", "objection":
 	default:
 		v.Now = consent.Time{}
 	}
@@ -44,9 +44,12 @@ func stories() []Vector {
 	b.officers()
 	b.endings()
 	b.accounts()
+	b.daily()
 	b.polygons()
 	b.quotas()
 	b.answers()
+	b.declarations()
+	b.words()
 	b.checkpoints()
 	b.bundles()
 	b.witnesses()

@@ -42,7 +42,7 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"charter", "agency-card", "officer", "request", "supersede", "resolve", "grant", "manifest", "acceptance", "receipt", "checkpoint", "bundle",
-		"report", "outcome", "objection", "leaf", "cosigned", "add", "misconduct"} {
+		"report", "outcome", "daily", "objection", "leaf", "cosigned", "add", "misconduct"} {
 		if kinds[kind+" accepted"] == 0 || kinds[kind] <= kinds[kind+" accepted"] {
 			t.Errorf("%s: %d vectors, %d of them accepted; at least one of each sort is needed", kind, kinds[kind], kinds[kind+" accepted"])
 		}
@@ -108,7 +108,7 @@ func judge(v Vector) error {
 		return err
 	case "request":
 		return judgeRequest(v)
-	case "officer", "supersede", "resolve", "report", "outcome":
+	case "officer", "supersede", "resolve", "report", "outcome", "hold", "transfer", "daily":
 		l, err := log(ctx, v.Now)
 		if err != nil {
 			return err
@@ -140,6 +140,20 @@ func judge(v Vector) error {
 		return a.Answers(grant.IDOf([]byte(ctx.Grant)), g)
 	case "receipt":
 		_, err := grant.OpenReceipt(msg, ctx.ReceptionKey)
+		return err
+	case "withdrawal", "extension", "statement", "onward":
+		return judgeWord(v.Kind, msg, ctx)
+	case "message":
+		_, err := grant.OpenMessage(msg, ctx.ReceptionKey)
+		return err
+	case "taking":
+		_, err := grant.OpenTaking(msg)
+		return err
+	case "breach":
+		x, err := grant.OpenBreach(msg)
+		if err == nil {
+			_, err = x.OpenReceipt(ctx.ReceptionKey)
+		}
 		return err
 	case "checkpoint", "cosigned", "add", "misconduct", "bundle":
 		c, a, err := mesh(ctx)
@@ -213,7 +227,7 @@ func log(ctx Context, now consent.Time) (*docket.Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := docket.Open(a, quotas(ctx), nil, 0)
+	l, err := docket.Open(a, quotas(ctx), nil, 0, plans(ctx)...)
 	if err != nil {
 		return nil, err
 	}
@@ -235,6 +249,12 @@ func quotas(ctx Context) (q charter.Quotas) {
 	return q
 }
 
+// plans are those of daily entries.
+func plans(ctx Context) []charter.Plan {
+	c, _ := chain(ctx.Charters)
+	return c.Plans()
+}
+
 // judgeLeaf takes an entry in as a peer does that follows the docket, and says what it counts for.
 func judgeLeaf(msg []byte, ctx Context) error {
 	_, a, err := mesh(ctx)
@@ -246,7 +266,7 @@ func judgeLeaf(msg []byte, ctx Context) error {
 		store = append(store, []byte(e))
 	}
 	last := int64(len(store))
-	l, err := docket.Open(a, quotas(ctx), append(store, msg), last+1)
+	l, err := docket.Open(a, quotas(ctx), append(store, msg), last+1, plans(ctx)...)
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,9 @@ func theAcceptance() grant.Acceptance {
 }
 
 func theReceipt() grant.Receipt {
-	return grant.Receipt{Grant: grant.IDOf([]byte(grantNote)), CID: release, State: grant.Held, SealedSHA256: hash("sealed"), At: at("2026-11-24T10:09:00Z"), Key: reception.Verifier()}
+	g := theGrant()
+	return grant.Receipt{Grant: grant.IDOf([]byte(grantNote)), GrantKey: grantKey.Verifier(), CID: release, Commitment: g.Releases[0].Commitment(), State: grant.Held,
+		SealedSHA256: hash("sealed"), DeleteBy: g.Terms.UnusedUntil, At: at("2026-11-24T10:09:00Z"), Key: reception.Verifier()}
 }
 
 // The documents that the others refer to.

@@ -84,21 +84,6 @@ type Movie struct {
 	shape     shape
 }
 
-// Samples is the number of frames.
-func (m *Movie) Samples() int { return len(m.samples) }
-
-// Keyframes lists the times of the frames that can be shown without an earlier one, in stored order,
-// counted from time zero. A time is negative when the file's edit list hides the frame.
-func (m *Movie) Keyframes() []time.Duration {
-	var at []time.Duration
-	for i := range m.samples {
-		if m.samples[i].sync {
-			at = append(at, m.at(m.samples[i].pts()))
-		}
-	}
-	return at
-}
-
 // at turns a presentation time in ticks into time since the movie's zero.
 func (m *Movie) at(pts int64) time.Duration {
 	return time.Duration(rescale(pts-m.origin, int64(time.Second), int64(m.timescale)))

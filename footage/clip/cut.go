@@ -21,7 +21,7 @@ type Gap struct{ From, Until time.Time }
 // shows one of them there; what the other recorded is left out.
 type Overlap struct {
 	From, Until time.Time // UTC, inside the clip
-	Shown, Left int       // inputs, by index
+	Shown       int       // the input, by index
 }
 
 // Result says what a clip holds.

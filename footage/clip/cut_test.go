@@ -30,8 +30,11 @@ func cut(t testing.TB, inputs []Input, from, until time.Time, opts Options) (Res
 	if err != nil {
 		t.Fatalf("the clip cannot be read: %v", err)
 	}
-	if m.Samples() != res.Frames || m.Truncated || m.HasAudio || m.Fragmented || !m.Created.IsZero() {
+	if len(m.samples) != res.Frames || m.Truncated || m.HasAudio || m.Fragmented || !m.Created.IsZero() {
 		t.Fatalf("the clip says %+v, Cut said %+v", m, res)
+	}
+	if keys := keyframes(m); !slices.IsSorted(keys) || len(slices.Compact(slices.Clone(keys))) != len(keys) {
+		t.Fatalf("keyframes at %v", keys)
 	}
 	if res.From.Location() != time.UTC || res.Until.Location() != time.UTC {
 		t.Fatal("times are not in UTC")
@@ -170,8 +173,8 @@ func TestConsecutiveRecordings(t *testing.T) {
 
 func TestParameterSetsMayChange(t *testing.T) {
 	_, _, m := cut(t, []Input{{Path: fixture("simple.mp4"), Start: noon}, {Path: fixture("othersets.mp4"), Start: after(10)}, {Path: fixture("simple.mp4"), Start: after(14)}}, noon, after(24), Options{})
-	if len(m.entries) != 2 || m.Samples() != 120 {
-		t.Fatalf("%d sample entries, %d frames", len(m.entries), m.Samples())
+	if len(m.entries) != 2 || len(m.samples) != 120 {
+		t.Fatalf("%d sample entries, %d frames", len(m.entries), len(m.samples))
 	}
 	if m.samples[49].desc != 0 || m.samples[50].desc != 1 || m.samples[69].desc != 1 || m.samples[70].desc != 0 {
 		t.Error("frames point at the wrong parameter sets")
@@ -271,8 +274,8 @@ func TestAClipOverFourGiB(t *testing.T) {
 		t.Fatal(err)
 	}
 	at(t, b, "moov/trak/mdia/minf/stbl/co64")
-	if last := again.samples[49]; again.Truncated || again.Samples() != 50 || last.off != int64(len(b))+media-(200<<20) {
-		t.Fatalf("%d frames, the last at %d", again.Samples(), last.off)
+	if last := again.samples[49]; again.Truncated || len(again.samples) != 50 || last.off != int64(len(b))+media-(200<<20) {
+		t.Fatalf("%d frames, the last at %d", len(again.samples), last.off)
 	}
 }
 

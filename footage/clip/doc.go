@@ -34,7 +34,7 @@
 // frames. Files that overlap give each moment once: the earlier file ends where the later one's first
 // keyframe begins, and a file that adds nothing is left out. When a recorder's clock was set back, what it had
 // recorded under the later times is real footage that no clip can show in its place: [Result.Overlaps]
-// names the spans that two files claim, with the file shown and the file left out, so that nobody takes
+// names the spans that two files claim, with the file shown, so that nobody takes
 // such a clip for all there is. Cameras change parameter sets between files;
 // each set gets its own sample entry. A change of codec or picture size needs two clips, and the
 // [MixError] names the files.

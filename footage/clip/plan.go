@@ -24,7 +24,7 @@ type plan struct {
 // overlap is an Overlap in the making.
 type overlap struct {
 	from, until time.Duration
-	shown, left int
+	shown       int
 }
 
 // run is a stretch of frames of one file. Times are real ones, counted from the asked start.
@@ -148,7 +148,7 @@ func (p *plan) add(input int, m *Movie, info os.FileInfo) error {
 			zero -= hole
 			r.joined = true
 		case hole < 0 && zero+m.Duration <= before.end:
-			p.overlaps = append(p.overlaps, overlap{zero + m.at(samples[first].pts()), zero + m.Duration, before.input, input})
+			p.overlaps = append(p.overlaps, overlap{zero + m.at(samples[first].pts()), zero + m.Duration, before.input})
 			return nil
 		}
 	}
@@ -169,7 +169,7 @@ func (p *plan) add(input int, m *Movie, info os.FileInfo) error {
 	}
 	if r.start <= 0 && !r.joined {
 		for _, before := range p.runs { // this file shows the asked start by itself
-			p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input, before.input})
+			p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input})
 		}
 	}
 	if r.start <= 0 {
@@ -221,7 +221,7 @@ func (p *plan) giveWay(r *run) {
 		if before.end <= r.start {
 			return
 		}
-		p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input, before.input})
+		p.overlaps = append(p.overlaps, overlap{max(r.start, before.start), before.end, r.input})
 		keep := 0
 		for keep < len(before.samples) && before.when(before.samples[keep].pts()) < r.start {
 			keep++
@@ -291,7 +291,7 @@ func (p *plan) result() Result {
 	for _, o := range p.overlaps {
 		from, until := max(o.from, head.start), min(o.until, tail.end)
 		if slices.Contains(res.Inputs, o.shown) && from < until {
-			res.Overlaps = append(res.Overlaps, Overlap{p.real(from), p.real(until), o.shown, o.left})
+			res.Overlaps = append(res.Overlaps, Overlap{p.real(from), p.real(until), o.shown})
 		}
 	}
 	return res

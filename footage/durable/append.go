@@ -103,15 +103,15 @@ func (a *AppendFile) Close() error {
 
 const frameHead = 12
 
-// MaxRecord is the most bytes one record may have.
-const MaxRecord = 64 << 20
+// maxRecord is the most bytes one record may have.
+const maxRecord = 64 << 20
 
 // AppendRecord adds a frame with the payload to buf, for [AppendFile.Append]. Frames that are
 // appended in one call become durable together but may be torn apart by a crash. A payload over
-// MaxRecord is a programming error and panics.
+// 64 MiB is a programming error and panics.
 func AppendRecord(buf, payload []byte) []byte {
-	if len(payload) > MaxRecord {
-		panic(fmt.Sprintf("durable: record of %d bytes, over the %d that can be read back", len(payload), MaxRecord))
+	if len(payload) > maxRecord {
+		panic(fmt.Sprintf("durable: record of %d bytes, over the %d that can be read back", len(payload), maxRecord))
 	}
 	var head [frameHead]byte
 	binary.BigEndian.PutUint32(head[0:], uint32(len(payload)))
@@ -126,7 +126,6 @@ func castagnoli(p []byte) uint32 { return crc32.Checksum(p, crc32.MakeTable(crc3
 type Records struct {
 	Count int   // whole records
 	Size  int64 // bytes of whole records from the start of the file
-	Torn  int64 // bytes behind them that an interrupted append left, now cut off
 }
 
 // DamagedError is a record that is not what was written, with a whole record somewhere behind it:
@@ -141,9 +140,9 @@ func (e *DamagedError) Error() string {
 }
 
 // ReadRecords calls each with every whole record of a log, in order; the slice is valid until each
-// returns. A torn tail, that is a bad frame with no whole record behind it, is cut off and
-// reported; a bad frame with one behind it is a [*DamagedError] and nothing is changed. A file
-// that is not there has no records. An error of each ends the reading and is returned as it is.
+// returns. A torn tail, that is a bad frame with no whole record behind it, is cut off; a bad frame
+// with one behind it is a [*DamagedError] and nothing is changed. A file that is not there has no
+// records. An error of each ends the reading and is returned as it is.
 //
 // Memory is bounded by the largest record. The caller holds the [Lock], and has no [AppendFile]
 // open on the path.
@@ -193,7 +192,6 @@ func (d Disk) ReadRecords(path string, each func(record []byte) error) (Records,
 	if err := f.Sync(); err != nil {
 		return done, fmt.Errorf("cut the torn end off log %s: %w", path, err)
 	}
-	done.Torn = size - done.Size
 	return done, nil
 }
 
@@ -207,7 +205,7 @@ func readFrame(r io.ReaderAt, at, size int64, buf *[]byte) (payload []byte, ok b
 		return nil, false, err
 	}
 	n := int64(binary.BigEndian.Uint32(head[0:]))
-	if castagnoli(head[:4]) != binary.BigEndian.Uint32(head[4:]) || n > MaxRecord || size-at-frameHead < n {
+	if castagnoli(head[:4]) != binary.BigEndian.Uint32(head[4:]) || n > maxRecord || size-at-frameHead < n {
 		return nil, false, nil
 	}
 	if int64(cap(*buf)) < n {

@@ -177,7 +177,7 @@ func inHold(rel string) (name, rest string, ok bool) {
 	}
 	name, tail, _ = strings.Cut(tail, "/")
 	turn, rest, _ := strings.Cut(tail, "/")
-	if CheckHoldName(name) != nil || turn == "" || strings.Trim(turn, "0123456789") != "" {
+	if checkHoldName(name) != nil || turn == "" || strings.Trim(turn, "0123456789") != "" {
 		return "", "", false
 	}
 	return name, rest, true

@@ -31,8 +31,8 @@ const (
 
 var holdNameForm = regexp.MustCompile(`^[a-z0-9-]{1,80}$`)
 
-// CheckHoldName refuses a name that could not be a folder's on every disk.
-func CheckHoldName(name string) error {
+// checkHoldName refuses a name that could not be a folder's on every disk.
+func checkHoldName(name string) error {
 	if !holdNameForm.MatchString(name) {
 		return fmt.Errorf("hold name %.100q: use 1 to 80 of a-z, 0-9 and -", name)
 	}
@@ -79,7 +79,7 @@ type holdNote struct {
 // nevertheless, and asking again completes the rest.
 func (l *Library) Protect(ctx context.Context, name string, until time.Time, recs []Recording, quota int64) (Protected, error) {
 	var done Protected
-	if err := CheckHoldName(name); err != nil {
+	if err := checkHoldName(name); err != nil {
 		return done, err
 	}
 	l.polling.Lock()
@@ -376,7 +376,7 @@ func readNote(root *os.Root, dir string) (holdNote, error) {
 // gone. A name that holds nothing is no error. A folder that is not there is one; its hold ends
 // when it runs out.
 func (l *Library) Unprotect(ctx context.Context, name string) error {
-	if err := CheckHoldName(name); err != nil {
+	if err := checkHoldName(name); err != nil {
 		return err
 	}
 	l.polling.Lock()
@@ -495,7 +495,7 @@ func (l *Library) holdsOf(f *folder) (map[string]noteOf, error) {
 			if err := root.RemoveAll(filepath.FromSlash(path.Join(holds, name))); err != nil {
 				return nil, err
 			}
-		case e.IsDir() && CheckHoldName(name) == nil:
+		case e.IsDir() && checkHoldName(name) == nil:
 			note, err := readNote(root, path.Join(holds, name))
 			found[name] = noteOf{note.Until, err}
 		}
@@ -545,7 +545,7 @@ func (l *Library) Holds(ctx context.Context) ([]Hold, error) {
 // Held returns what is held under a name, ordered by start. It asks the disk and takes from the
 // index only what that knows of the files, so that it is right also while the index is made anew.
 func (l *Library) Held(ctx context.Context, name string) ([]Recording, error) {
-	if err := CheckHoldName(name); err != nil {
+	if err := checkHoldName(name); err != nil {
 		return nil, err
 	}
 	l.polling.Lock()

@@ -31,7 +31,7 @@ func FuzzInHold(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, rel string) {
 		name, rest, ok := inHold(rel)
-		if ok && (CheckHoldName(name) != nil || len(name)+len(rest) > len(rel)) {
+		if ok && (checkHoldName(name) != nil || len(name)+len(rest) > len(rel)) {
 			t.Errorf("%q is %q in hold %q", rel, rest, name)
 		}
 	})

@@ -153,7 +153,7 @@ func (w *walk) holds(ctx context.Context) error {
 		return nil
 	}
 	for _, name := range names {
-		if !name.IsDir() || CheckHoldName(name.Name()) != nil {
+		if !name.IsDir() || checkHoldName(name.Name()) != nil {
 			continue
 		}
 		dir := path.Join(holds, name.Name())

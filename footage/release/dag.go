@@ -51,13 +51,13 @@ func BuildDAG(ctx context.Context, sealed io.Reader, size int64) (*DAG, error) {
 		return nil, fmt.Errorf("%w: it is longer than its %d bytes", ErrDamaged, size)
 	}
 	if size <= ChunkSize {
-		return Assemble(root, size, nil)
+		return assemble(root, size, nil)
 	}
 	nodes, err := sink.preorder(root)
 	if err != nil {
 		return nil, fmt.Errorf("build the DAG of the sealed file: %w", err)
 	}
-	return Assemble(root, size, nodes)
+	return assemble(root, size, nodes)
 }
 
 // Verify reads a sealed file to its end and says whether root is its address, by building the tree
@@ -103,15 +103,15 @@ func prefix(codec uint64) cid.Prefix {
 	return cid.Prefix{Version: 1, Codec: codec, MhType: mh.SHA2_256, MhLength: sha256.Size}
 }
 
-// Assemble makes a DAG of internal nodes that came from elsewhere, in pre-order, and checks all of
+// assemble makes a DAG of internal nodes that came from elsewhere, in pre-order, and checks all of
 // them: every node is named by its parent, the first by root, and is byte for byte what the profile
 // makes of its links for a file of that size. It keeps the slices.
-func Assemble(root cid.Cid, size int64, nodes [][]byte) (*DAG, error) {
+func assemble(root cid.Cid, size int64, nodes [][]byte) (*DAG, error) {
 	layout, err := LayoutOf(size)
 	if err != nil {
 		return nil, err
 	}
-	if err := CheckRoot(root); err != nil {
+	if err := checkRoot(root); err != nil {
 		return nil, err
 	}
 	if len(nodes) != layout.Nodes() {
@@ -278,7 +278,7 @@ func (d *DAG) Marshal() []byte {
 	return out
 }
 
-// Load reads a nodes file and checks it as [Assemble] does. It keeps slices of data. The caller
+// Load reads a nodes file and checks it as assemble does. It keeps slices of data. The caller
 // compares Root with the address it expected.
 func Load(data []byte) (*DAG, error) {
 	bad := func(what string) error {
@@ -324,7 +324,7 @@ func Load(data []byte) (*DAG, error) {
 	if len(rest) != 0 {
 		return nil, bad("has bytes after its end")
 	}
-	return Assemble(root, int64(size), nodes)
+	return assemble(root, int64(size), nodes)
 }
 
 // ParseRoot reads a root in its text form: CIDv1, base32, lower case, sha2-256, a raw leaf or a dag-pb
@@ -337,7 +337,7 @@ func ParseRoot(text string) (cid.Cid, error) {
 	if err != nil {
 		return cid.Undef, fmt.Errorf("release address %q: %w", text, err)
 	}
-	if err := CheckRoot(root); err != nil {
+	if err := checkRoot(root); err != nil {
 		return cid.Undef, err
 	}
 	if root.String() != text {
@@ -346,8 +346,8 @@ func ParseRoot(text string) (cid.Cid, error) {
 	return root, nil
 }
 
-// CheckRoot says whether a CID is of the kind that addresses a release.
-func CheckRoot(root cid.Cid) error {
+// checkRoot says whether a CID is of the kind that addresses a release.
+func checkRoot(root cid.Cid) error {
 	if !root.Defined() {
 		return errors.New("release address is missing")
 	}

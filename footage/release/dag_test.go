@@ -262,19 +262,19 @@ func TestTreesOutsideTheProfileAreRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Assemble(root, d.Size, [][]byte{raw}); !errors.Is(err, ErrDamaged) {
+		if _, err := assemble(root, d.Size, [][]byte{raw}); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := Assemble(d.Root, d.Size, d.nodes); err != nil {
+	if _, err := assemble(d.Root, d.Size, d.nodes); err != nil {
 		t.Errorf("the tree itself: %v", err)
 	}
 	for name, err := range map[string]error{
-		"a size one chunk too large": second(Assemble(d.Root, d.Size+1, d.nodes)),
-		"no nodes":                   second(Assemble(d.Root, d.Size, nil)),
-		"an undefined root":          second(Assemble(cid.Undef, d.Size, d.nodes)),
-		"a node as a small root":     second(Assemble(d.Root, 10, nil)),
-		"a leaf as a large root":     second(Assemble(emptyRoot(t), d.Size, d.nodes)),
+		"a size one chunk too large": second(assemble(d.Root, d.Size+1, d.nodes)),
+		"no nodes":                   second(assemble(d.Root, d.Size, nil)),
+		"an undefined root":          second(assemble(cid.Undef, d.Size, d.nodes)),
+		"a node as a small root":     second(assemble(d.Root, 10, nil)),
+		"a leaf as a large root":     second(assemble(emptyRoot(t), d.Size, d.nodes)),
 	} {
 		if err == nil {
 			t.Errorf("%s was taken", name)

@@ -11,7 +11,7 @@
 //	age --decrypt --identity key.txt release.age > clip.mp4
 //
 // The length follows from the plain length n alone: a header of 168 bytes, a nonce of 16, and 16
-// bytes of authentication for each 64 KiB begun (for one when n is 0); [SealedSize] computes it.
+// bytes of authentication for each 64 KiB begun (for one when n is 0).
 // Sealing draws fresh randomness, so sealing one clip twice gives two unrelated files; whoever wants
 // to send a release again keeps the sealed file.
 //
@@ -116,19 +116,6 @@ const (
 	versionLine  = "age-encryption.org/v1\n"
 	stanzaPrefix = "-> X25519 "
 )
-
-// SealedSize returns the length in bytes of the sealed form of plain bytes, or -1 for a negative
-// length.
-func SealedSize(plain int64) int64 {
-	if plain < 0 {
-		return -1
-	}
-	chunks := (plain + sealChunk - 1) / sealChunk
-	if chunks == 0 {
-		chunks = 1
-	}
-	return headerSize + nonceSize + plain + chunks*tagSize
-}
 
 // Seal reads src to its end and writes it, sealed to a fresh identity, to dst. It holds a few hundred
 // kilobytes whatever the length. On an error dst holds an unusable beginning and there is no key:

@@ -6,10 +6,14 @@
 //	agency.card           what a charter's signer compares and admits
 //	keys/docket.key       signs checkpoints; losing it ends the docket
 //	keys/reception/*.key  one for each request; signs acceptances and receipts
+//	keys/taking/*.json    what opens a release that is passed on to this agency, one for each card; belongs in no backup
 //	keys/release/*.key    release keys (GRANT-ROOT.key), until their deadline; belongs in no backup
-//	vault/                sealed releases
+//	vault/                sealed releases, each with what both sides signed about it, and the messages that wait (vault.go);
+//	                      in waiting/ the grants whose terms an officer decides about (accept.go)
 //	received              what was addressed to this agency (records)
 //	custody               custody log: every step a clip took here
+//	clock                 the time that deadlines are kept by
+//	daily                 when the next daily entry is made
 //
 // The officers' and supervisors' keys are not here: they sign on their own machines.
 package agency
@@ -17,7 +21,6 @@ package agency
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,6 +83,12 @@ type Agency struct {
 	spreading chan struct{} // holds one while somebody waits for witnesses and passes entries on
 	spreadTo  int64         // entries before this were passed on
 	maybe     chan struct{} // something changed, after which more witnesses may cosign
+	dated     chan struct{} // witnesses said the time, after which a daily entry may be due
+
+	clock  *clock
+	asked  time.Time // when witnesses were last asked for the time
+	moment moment    // of the next daily entry
+	views  views
 
 	mu       sync.Mutex // one docket entry at a time
 	received *durable.AppendFile
@@ -95,7 +104,7 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if err != nil {
 		return nil, err
 	}
-	a := &Agency{peer: peer, spreading: make(chan struct{}, 1), maybe: make(chan struct{}, 1)}
+	a := &Agency{peer: peer, spreading: make(chan struct{}, 1), maybe: make(chan struct{}, 1), dated: make(chan struct{}, 1)}
 	peer.Arrived = a.stir
 	defer func() {
 		if err != nil {
@@ -119,6 +128,15 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if a.vault, err = openVault(peer.State.Disk(), peer.State.Path("vault"), peer.State.Path("keys", "release"), peer.Config.Agency.VaultMB<<20); err != nil {
 		return nil, err
 	}
+	if a.clock, err = openClock(peer.State.Disk(), peer.State.Path("clock")); err != nil {
+		return nil, err
+	}
+	if err = a.clock.change(func(r *ratchet) { r.tick(peer.Now()) }); err != nil {
+		return nil, err
+	}
+	if err = errors.Join(a.readMoment(), a.settleMessages()); err != nil {
+		return nil, err
+	}
 	if a.custody, err = node.OpenCustody(peer.State.Disk(), peer.State.Path("custody"), peer.Now); err != nil {
 		return nil, err
 	}
@@ -140,6 +158,7 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 
 // Close lets the folder go.
 func (a *Agency) Close() error {
+	a.endViews(func(*viewing) bool { return true })
 	var errs []error
 	if a.received != nil {
 		errs = append(errs, a.received.Close())
@@ -155,7 +174,7 @@ func (a *Agency) Peer() *node.Peer { return a.peer }
 
 // Run serves the agency until ctx ends.
 func (a *Agency) Run(ctx context.Context) error {
-	if err := a.expire(); err != nil {
+	if err := a.tick(); err != nil {
 		a.peer.Log.Error("deadlines", "err", err)
 	}
 	if err := a.peer.Start(ctx); err != nil {
@@ -177,17 +196,24 @@ func (a *Agency) Run(ctx context.Context) error {
 		if _, d, err := a.self(); err == nil && d.MaySign() != nil {
 			a.peer.Log.Warn("the docket signs nothing", "why", d.MaySign(), "hint", "porchlight agency docket resume")
 		}
+		if s, _ := a.clockStatus(ctx, struct{}{}); s.Problem != "" {
+			a.peer.Log.Warn("the clock is not trusted", "problem", s.Problem, "hint", s.Hint)
+		}
 		if s, _ := a.reply(ctx, struct{}{}); s.Problem != "" {
 			a.peer.Log.Warn("homes may not reach this agency", "problem", s.Problem, "hint", s.Hint)
 		}
 		t := time.NewTicker(time.Minute)
 		defer t.Stop()
 		for {
+			if err := a.runDaily(ctx); err != nil && ctx.Err() == nil {
+				a.peer.Log.Error("what the docket is to be told", "err", err)
+			}
 			select {
 			case <-ctx.Done():
 				return nil
+			case <-a.dated:
 			case <-t.C:
-				if err := a.expire(); err != nil {
+				if err := a.tick(); err != nil {
 					a.peer.Log.Error("deadlines", "err", err)
 				}
 			}
@@ -200,8 +226,10 @@ func (a *Agency) Run(ctx context.Context) error {
 
 // expire destroys what is past its deadline and drops what its home did not come back for.
 func (a *Agency) expire() error {
-	now := a.peer.Now()
+	unheld := a.lookForHolds()
+	now := a.now()
 	err := a.vault.destroy(now, func(h *held, k *kept, lost bool) error {
+		a.endViews(func(v *viewing) bool { return v.grant == h.id && v.root == k.Root })
 		if lost {
 			return a.custody.Note("node", "lost release deleted", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339)+
 				"; its key or its blocks were gone before, as after a restore or where a crash came while they were destroyed")
@@ -209,9 +237,9 @@ func (a *Agency) expire() error {
 		a.peer.Log.Info("release key destroyed at its deadline", "release", k.Root)
 		return a.custody.Note("node", "release key destroyed", k.Root, "deadline "+h.deadline(k).Format(time.RFC3339))
 	})
-	return errors.Join(err, a.vault.dropExpired(now, func(h *held) error {
-		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back before it expired")
-	}))
+	return errors.Join(unheld, err, a.vault.dropExpired(now, func(h *held) error {
+		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back")
+	}), a.vault.orphans(), a.sweepCards(), a.introduce())
 }
 
 // gaveWay is told of an incomplete release that was let go for another.
@@ -231,9 +259,12 @@ func (a *Agency) Commands() node.Commands {
 			return got, err
 		}
 		s.Owed = a.peer.Debts(a.agency)
-		return s, nil
+		clock, err := a.clockStatus(ctx, struct{}{})
+		s.Clock, s.ClockHint = clock.Problem, clock.Hint
+		return s, err
 	}
 	c["agency.owed"] = node.Do(func(context.Context, struct{}) ([]node.Debt, error) { return a.peer.Debts(a.agency), nil })
+	c["agency.clock"] = node.Do(a.clockStatus)
 	c["agency.draft"] = node.Do(a.draft)
 	c["agency.publish"] = node.Do(a.publish)
 	c["agency.docket"] = node.Do(a.docketEntries)
@@ -244,7 +275,21 @@ func (a *Agency) Commands() node.Commands {
 		return append([]Received{}, a.log...), nil
 	})
 	c["agency.vault"] = node.Do(func(context.Context, struct{}) ([]Held, error) { return a.vault.list(), nil })
-	c["agency.open"] = node.Do(a.open)
+	c["agency.waiting"] = node.Do(func(context.Context, struct{}) ([]Waiting, error) { return a.undecidedGrants() })
+	c["agency.waiting.find"] = node.Do(a.findGrant)
+	c["agency.accept"] = node.Do(a.accept)
+	c["agency.taking"] = node.Do(a.invite)
+	c["agency.passon"] = node.Do(a.passOn)
+	c["agency.takeover"] = node.Do(a.takeOver)
+	c["agency.ask"] = node.Do(a.ask)
+	c["agency.hold"] = node.Do(a.draftHold)
+	c["agency.holds"] = node.Do(a.holds)
+	c["agency.transfer"] = node.Do(a.draftTransfer)
+	c["agency.find"] = node.Do(a.find)
+	c["agency.view"] = node.Do(a.view)
+	c["agency.view.hold"] = node.Do(a.hold)
+	c["agency.use"] = node.Do(a.use)
+	c["agency.export"] = node.Do(a.export)
 	c["agency.reply"] = node.Do(a.reply)
 	return c
 }
@@ -256,81 +301,6 @@ func (a *Agency) self() (charter.Agency, *node.Docket, error) {
 		return ag, nil, node.WithHint(errors.New("the charter does not admit this agency"), "give agency.card to a signer of the charter, then `porchlight join LINK`")
 	}
 	return ag, d, nil
-}
-
-// replyAddrs is where answers go: what config.toml says, else where the running node listens.
-func (a *Agency) replyAddrs() []string {
-	if len(a.peer.Config.Agency.Reply) == 0 {
-		addrs := a.peer.Addrs()
-		return addrs[:min(len(addrs), request.MaxReply)]
-	}
-	var out []string
-	for _, r := range a.peer.Config.Agency.Reply {
-		if h := a.peer.Host(); h != nil {
-			r += "/p2p/" + h.ID()
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// draft makes the text of a request that officer and supervisor sign. It makes and keeps the
-// reception key that the request names.
-func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
-	ag, own, err := a.self()
-	if err != nil {
-		return Drafted{}, err
-	}
-	if err := own.MaySign(); err != nil {
-		return Drafted{}, err
-	}
-	if a.peer.Host() == nil {
-		return Drafted{}, node.WithHint(node.ErrNotRunning, "start it with `porchlight agency run`: a request names this node's reply addresses")
-	}
-	c := a.peer.Charter()
-	area, err := geo.ParseGeoJSON(d.Area)
-	if err != nil {
-		return Drafted{}, fmt.Errorf("area: %w", err)
-	}
-	if d.ExpiresDays == 0 {
-		d.ExpiresDays = c.Limits.MaxExpiryDays
-	}
-	if d.RetentionDays == 0 {
-		d.RetentionDays = c.Limits.MaxRetentionDays
-	}
-	if d.UnusedDays == 0 {
-		d.UnusedDays = c.Limits.MaxUnusedDays
-	}
-	if d.Recipients == nil {
-		d.Recipients = []string{}
-	}
-	key, err := consent.GenerateKey(rand.Reader, "reception")
-	if err != nil {
-		return Drafted{}, err
-	}
-	now := a.peer.Now()
-	r := request.Request{Agency: a.agency, Case: d.Case, Offence: request.Offence(d.Offence), Basis: request.Basis(d.Basis), OrderHash: d.OrderHash,
-		Incident: request.Incident{At: consent.At(d.IncidentAt), Place: geo.Point{Lat: d.IncidentLat, Lon: d.IncidentLon}},
-		Area:     area, From: consent.At(d.From), Until: consent.At(d.Until), Text: d.Text, Contact: d.Contact,
-		Terms:        request.Terms{RetentionDays: d.RetentionDays, UnusedDays: d.UnusedDays, Recipients: d.Recipients, Resharing: d.Resharing},
-		ReceptionKey: key.Verifier(), Reply: a.replyAddrs(), Created: consent.At(now), Expires: consent.At(now.AddDate(0, 0, d.ExpiresDays)),
-		Officer: d.Officer, Supervisor: d.Supervisor}
-	if err := errors.Join(r.Check(), r.CheckCharter(c, ag)); err != nil {
-		if consent.ClassOf(err) == request.ReplyNotPublic {
-			err = node.WithHint(err, reachable)
-		}
-		return Drafted{}, err
-	}
-	text, err := consent.Text(r)
-	if err != nil {
-		return Drafted{}, err
-	}
-	pub, err := key.Verifier().Public()
-	if err != nil {
-		return Drafted{}, err
-	}
-	path := a.peer.State.Path("keys", "reception", hex.EncodeToString(pub)+".key")
-	return Drafted{Text: string(text)}, a.peer.State.Disk().WriteFile(path, []byte(key.Encode()+"\n"), 0o600)
 }
 
 // publish appends a signed entry to the docket and spreads it. The entry and its checkpoint are
@@ -458,12 +428,6 @@ func (a *Agency) resume(_ context.Context, args Resume) (Resumed, error) {
 	return out, nil
 }
 
-func (a *Agency) open(ctx context.Context, args OpenArgs) (Opened, error) {
-	return a.vault.open(ctx, args, a.peer.Now(), func(h *held, k *kept) error {
-		return a.custody.Note("cli", "release opened", k.Root, fmt.Sprintf("grant %s: %s", h.id, args.Reason))
-	})
-}
-
 // reachable is the way out where homes cannot reach this node.
 const reachable = "open the port in the firewall or router, and name the public address in config.toml under [agency] reply; or name a steward of yours there, " +
 	"as /ip4/…/p2p/ID/p2p-circuit: answers then come over it"
@@ -527,14 +491,15 @@ func (a *Agency) rotate() {
 
 // refused remembers a refusal. A home that tries again and hears the same is not counted again.
 func (a *Agency) refused(id consent.GrantID, why error) {
-	level := slog.LevelInfo
-	if nameOf(why) != "" { // somebody here has to make room
-		level = slog.LevelWarn
-	}
-	a.peer.Log.Log(context.Background(), level, "delivery refused", "grant", string(id), "err", why)
 	reason := why.Error()
 	r := Received{At: a.peer.Now().UTC(), What: "refused", Grant: id, Name: nameOf(why), Reason: reason[:min(len(reason), 200)]}
 	a.mu.Lock()
+	// The list is bounded and the log is not, and strangers can be refused without end: it has a line where somebody here
+	// has to make room, and none an hour later at the soonest.
+	level := slog.LevelDebug
+	if r.Name != "" && !slices.ContainsFunc(a.log, func(e Received) bool { return e.Name == r.Name && r.At.Sub(e.At) < time.Hour }) {
+		level = slog.LevelWarn
+	}
 	for _, e := range slices.Backward(a.log) {
 		if e.Grant != id {
 			continue
@@ -546,6 +511,7 @@ func (a *Agency) refused(id consent.GrantID, why error) {
 		break
 	}
 	a.mu.Unlock()
+	a.peer.Log.Log(context.Background(), level, "delivery refused", "grant", string(id), "err", why)
 	a.note(r)
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -90,18 +91,60 @@ type Held struct {
 	Redaction   string            `json:"redaction"`
 	KeyUntil    time.Time         `json:"key_until"` // when the release key is destroyed
 	Used        bool              `json:"used"`
+	Exported    bool              `json:"exported"`
+	PassedOn    bool              `json:"passed_on"`
 }
 
-// OpenArgs is the arguments of "agency.open".
-type OpenArgs struct {
-	Release string `json:"release"` // root CID or the beginning of it
-	Out     string `json:"out"`     // file to write; absolute
-	Reason  string `json:"reason"`
+// FindArgs is the arguments of "agency.find".
+type FindArgs struct {
+	Release string `json:"release"` // root CID or the beginning of it, or GRANT/ROOT
 }
 
-// Opened is the answer: the clip was written and its hash is the one the owner signed.
+// Found is what an officer needs to know of a release to sign an act on it.
+type Found struct {
+	Agency  consent.AgencyID  `json:"agency"`
+	Grant   consent.GrantID   `json:"grant"`
+	Release consent.ReleaseID `json:"release"`
+	Terms   grant.Terms       `json:"terms"`
+	State   string            `json:"state"`
+	Used    bool              `json:"used"`
+}
+
+// Sign makes the officer's act on the release.
+func (f Found) Sign(act grant.ActKind, reason string, at time.Time, officer consent.Key) ([]byte, error) {
+	return consent.Sign(grant.Act{Agency: f.Agency, Grant: f.Grant, CID: f.Release, Act: act, Reason: reason, At: consent.At(at), Officer: officer.Verifier()}, officer)
+}
+
+// Act is the arguments of "agency.view", "agency.use" and "agency.export".
+type Act struct {
+	Note string `json:"note"`          // the officer's signed act (package grant)
+	Out  string `json:"out,omitempty"` // of an export: file to write; absolute
+}
+
+// View is the answer to "agency.view": where the clip can be looked at. It is there until the call of "agency.view.hold" that has to
+// follow ends, and no longer than the deadline.
+type View struct {
+	ID   string    `json:"id"`
+	URL  string    `json:"url"`       // on this machine
+	Ends time.Time `json:"key_until"` // its deadline
+	Clip Opened    `json:"clip"`
+}
+
+// Hold is the arguments of "agency.view.hold".
+type Hold struct {
+	ID string `json:"id"`
+}
+
+// Used is the answer to "agency.use".
+type Used struct {
+	Release  string    `json:"release"`
+	KeyUntil time.Time `json:"key_until"`
+	Receipt  string    `json:"receipt"` // signed by the reception key
+}
+
+// Opened says of a clip that was opened that its hash is the one the owner signed.
 type Opened struct {
-	Out         string    `json:"out"`
+	Out         string    `json:"out,omitempty"`
 	Bytes       int64     `json:"bytes"`
 	PlainSHA256 string    `json:"plain_sha256"`
 	From        time.Time `json:"from"`

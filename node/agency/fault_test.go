@@ -201,7 +201,7 @@ func TestFaults(t *testing.T) {
 			ok(b, b.key())
 			err = nil
 			// Whatever a write that failed left behind goes with the key.
-			b.now = b.grant.Terms.RetainUntil.Time
+			b.skip(b.grant.Terms.RetainUntil.Sub(b.now))
 			ok(b, b.agency.expire())
 			if n := b.keys(); n != 0 {
 				b.Errorf("the key was destroyed, and is in %d files", n)
@@ -215,28 +215,39 @@ func TestFaults(t *testing.T) {
 		ok(b, b.key())
 		b.again()
 		b.noted("release key received")
-		_, err = b.agency.open(b.Context(), OpenArgs{Release: b.root, Out: filepath.Join(b.r.Dir, "clip"), Reason: "test"})
-		ok(b, err)
+		ok(b, b.exported(filepath.Join(b.r.Dir, "clip")))
 	})
 	ok(t, a.receiver().Key(t.Context(), a.from, a.root, []byte(a.secret)))
 
 	// What a person has of a clip is on record before.
-	table("open", 2, func(b *bench) {
-		out := OpenArgs{Release: b.root, Out: filepath.Join(b.r.Dir, "clip"), Reason: "test"}
+	table("export", 2, func(b *bench) {
+		out := filepath.Join(b.r.Dir, "clip")
 		b.r.Begin()
-		_, err := b.agency.open(b.Context(), out)
-		b.r.Done(err)
-		_, gone := os.Stat(out.Out)
+		err := b.exported(out)
+		heard := b.r.Done(err)
+		_, there := os.Stat(out)
 		b.again()
-		if gone == nil {
-			b.noted("release opened")
+		h := b.agency.vault.grants[grant.IDOf(b.note)]
+		if k := h.releases[b.root]; there == nil || heard && err == nil {
+			b.noted("release exported")
+			if !k.Exported || !k.Used || !k.Deleted.IsZero() {
+				b.Errorf("it was exported, and the record says %+v", k)
+			}
+			if n, _ := filepath.Glob(b.path(".acts")); len(n) != 1 {
+				b.Error("no act is on record")
+			}
 		}
-		_, err = b.agency.open(b.Context(), out)
-		ok(b, err)
+		if k := h.releases[b.root]; k.Used {
+			note, err := os.ReadFile(b.path(".used.receipt"))
+			ok(b, err)
+			_, err = grant.OpenReceipt(note, b.ask.ReceptionKey)
+			ok(b, err)
+		}
+		ok(b, b.exported(out))
 	})
 
 	// After destroy said so no byte of the key is left; what a crash interrupted is finished.
-	a.now = a.now.AddDate(0, 0, 91)
+	a.skip(91 * 24 * time.Hour)
 	table("destroy", 2, func(b *bench) {
 		gone := func(when string) {
 			b.Helper()
@@ -263,12 +274,12 @@ func TestFaults(t *testing.T) {
 		b.again()
 		gone("done again, after a restart")
 	})
-	a.now = a.now.AddDate(0, 0, -91)
+	a.skip(-91 * 24 * time.Hour)
 
 	half := a.desk.answer(3<<20, nil)
 	half.send(half.begin(), 3)
 	a = half
-	a.now = a.now.Add(11 * 24 * time.Hour)
+	a.skip(11 * 24 * time.Hour)
 	table("drop what came to nothing", 2, func(b *bench) {
 		b.r.Begin()
 		err := b.agency.expire()

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -72,8 +73,12 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 	}
 	a.vault.mu.Lock()
 	defer a.vault.mu.Unlock()
-	if h := a.vault.grants[id]; h != nil {
+	if h := a.vault.grants[id]; h != nil && !h.dropping {
 		return h.acceptance, roots, nil
+	} else if h != nil {
+		if err := a.vault.drop(h, func(*held) error { return nil }); err != nil {
+			return nil, nil, err
+		}
 	}
 	if a.vault.byKey[g.Key] != nil {
 		return nil, nil, errors.New("this grant key signed another grant before")
@@ -101,6 +106,16 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 			return nil, nil, &deliver.Error{Class: deliver.ClassTooLarge,
 				Err: fmt.Errorf("a release of %d bytes; max_release_mb in config.toml allows %d", rel.SealedBytes, limit)}
 		}
+		// Two promises under one commitment would end on different days.
+		for _, h := range a.vault.grants {
+			if slices.ContainsFunc(h.grant.Releases, func(had grant.Release) bool { return had.CID == rel.CID && had.Secret == rel.Secret }) {
+				return nil, nil, errors.New("another grant has the same release under the same commitment secret")
+			}
+		}
+	}
+	act, err := a.decided(id, g, note)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := a.vault.room(g, now, a.gaveWay); err != nil {
 		return nil, nil, err
@@ -116,7 +131,7 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 	if err := a.custody.Note("node", "grant accepted", string(id), fmt.Sprintf("request %s, %d releases", g.Request, len(roots))); err != nil {
 		return nil, nil, err
 	}
-	if err := a.vault.add(id, note, acceptance); err != nil {
+	if err := a.vault.add(id, note, acceptance, act); err != nil {
 		return nil, nil, err
 	}
 	a.accepted(id, g)
@@ -143,7 +158,7 @@ func timely(g grant.Grant, r node.Request, now time.Time) error {
 
 // Manifest stores the signed description of a release before any of its blocks.
 func (a receiver) Manifest(_ context.Context, from ed25519.PublicKey, root string, note []byte) error {
-	h, _, r, err := a.vault.release(from, root, a.peer.Now())
+	h, _, r, err := a.vault.release(from, root, a.late())
 	if err != nil {
 		return err
 	}
@@ -157,7 +172,7 @@ func (a receiver) Manifest(_ context.Context, from ed25519.PublicKey, root strin
 	if m.CID != r.CID || m.SealedBytes != r.SealedBytes || m.Request != h.grant.Request {
 		return errors.New("manifest and grant describe different releases")
 	}
-	return a.taken(h, root, a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
+	return a.taken(h, root, a.vault.change(h, root, a.late(), func(k *kept) error {
 		k.manifest = &m
 		return a.vault.disk.WriteFile(a.vault.path(h.id, root+".manifest"), note, 0o600)
 	}))
@@ -165,7 +180,7 @@ func (a receiver) Manifest(_ context.Context, from ed25519.PublicKey, root strin
 
 // Begin opens the place where verified blocks go.
 func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) (deliver.Sink, error) {
-	h, k, r, err := a.vault.release(from, root, a.peer.Now())
+	h, k, r, err := a.vault.release(from, root, a.late())
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +209,7 @@ func (a receiver) Begin(_ context.Context, from ed25519.PublicKey, root string) 
 
 // Complete checks the whole sealed file once more and signs that it is held.
 func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root string) ([]byte, error) {
-	h, k, r, err := a.vault.release(from, root, a.peer.Now())
+	h, k, r, err := a.vault.release(from, root, a.late())
 	if err != nil {
 		return nil, err
 	}
@@ -212,16 +227,8 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 			return nil, a.taken(h, root, err)
 		}
 	}
-	req, err := a.peer.Request(string(h.grant.Request))
-	if err != nil {
-		return nil, err
-	}
-	key, err := a.receptionKey(req.Body.ReceptionKey)
-	if err != nil {
-		return nil, err
-	}
 	var receipt []byte
-	err = a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
+	err = a.vault.change(h, root, a.late(), func(k *kept) error {
 		if k.incomplete() {
 			if err := rename(a.vault.disk, base+".part", base+".sealed"); err != nil {
 				return err
@@ -229,14 +236,13 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 			k.State = "sealed"
 		}
 		var err error
-		receipt, err = consent.Sign(grant.Receipt{Grant: h.id, CID: r.CID, State: grant.Held, SealedSHA256: k.manifest.SealedSHA256,
-			Key: key.Verifier(), At: consent.At(a.peer.Now())}, key)
-		if err != nil {
+		if receipt, err = a.receipt(h, k); err != nil {
 			return err
 		}
 		if err := a.custody.Note("node", "sealed release held", root, "grant "+string(h.id)); err != nil {
 			return err
 		}
+		k.held = true
 		return a.vault.disk.WriteFile(base+".receipt", receipt, 0o600)
 	})
 	return receipt, a.taken(h, root, err)
@@ -265,13 +271,13 @@ func (a receiver) check(ctx context.Context, h *held, k kept, r grant.Release) e
 	if sum == k.manifest.SealedSHA256 && size == r.SealedBytes {
 		return nil
 	}
-	err = a.vault.change(h, k.Root, a.peer.Now(), func(k *kept) error { return a.vault.removeBlocks(h, k) })
+	err = a.vault.change(h, k.Root, a.late(), func(k *kept) error { return a.vault.removeBlocks(h, k) })
 	return errors.Join(fmt.Errorf("the sealed release has SHA-256 %s, the manifest says %s", sum, k.manifest.SealedSHA256), err)
 }
 
 // Key stores the release key apart from the release, after a look whether it fits.
 func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, key []byte) error {
-	h, k, _, err := a.vault.release(from, root, a.peer.Now())
+	h, k, _, err := a.vault.release(from, root, a.late())
 	if err != nil {
 		return err
 	}
@@ -289,7 +295,7 @@ func (a receiver) Key(_ context.Context, from ed25519.PublicKey, root string, ke
 	if k.State == "open" {
 		return nil // the home did not hear the confirmation
 	}
-	return a.taken(h, root, a.vault.change(h, root, a.peer.Now(), func(k *kept) error {
+	return a.taken(h, root, a.vault.change(h, root, a.late(), func(k *kept) error {
 		if err := a.custody.Note("node", "release key received", root, "grant "+string(h.id)); err != nil {
 			return err
 		}

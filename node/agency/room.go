@@ -138,7 +138,7 @@ func (v *vault) begin(h *held, r grant.Release, now time.Time, dropped func(*hel
 	defer v.mu.Unlock()
 	k := h.releases[string(r.CID)]
 	switch {
-	case v.grants[h.id] != h:
+	case v.grants[h.id] != h || h.dropping:
 		return errors.New("the grant was dropped meanwhile; send it again")
 	case k.session:
 		return &deliver.Error{Class: deliver.ClassBusy}
@@ -174,13 +174,17 @@ func (v *vault) end(h *held, root string, wrote, unsure bool, now time.Time) err
 }
 
 // dropExpired drops the incomplete releases of grants that stand no more, and such grants of which
-// nothing else is left.
+// nothing else is left. Of one whose home was here and sent nothing for an hour there is nothing to go on
+// with, and it comes back as it came.
 func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var errs []error
 	for _, h := range v.grants {
 		if now.Before(h.grant.Expires.Time) {
+			if now.Sub(h.accepted) > emptyFor && h.waits(func(k *kept) bool { return k.arrived == 0 }) {
+				errs = append(errs, v.drop(h, dropped))
+			}
 			continue
 		}
 		if h.waits(func(*kept) bool { return true }) {
@@ -201,6 +205,8 @@ func (v *vault) dropExpired(now time.Time, dropped func(*held) error) error {
 // drop forgets a grant of which no release is complete. The grant's note goes after the blocks and
 // after dropped was told, so that what a crash leaves is dropped later. The caller holds v.mu.
 func (v *vault) drop(h *held, dropped func(*held) error) error {
+	// Where the disk fails half-way its notes may be gone, and what came under it would have a key that no deadline knows of.
+	h.dropping = true
 	for _, k := range h.releases {
 		if err := v.removeBlocks(h, k); err != nil {
 			return err

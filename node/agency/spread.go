@@ -15,7 +15,8 @@ func (a *Agency) stir() {
 	}
 }
 
-// witness asks the witnesses again for what too few have cosigned: when one may be back, and every now and then.
+// witness asks the witnesses again for what too few have cosigned, and for the time where this machine's clock is not trusted: when one may be
+// back, and every now and then.
 func (a *Agency) witness(ctx context.Context) error {
 	t := time.NewTicker(gatherEvery)
 	defer t.Stop()
@@ -25,6 +26,9 @@ func (a *Agency) witness(ctx context.Context) error {
 			return nil
 		case <-t.C:
 		case <-a.maybe:
+		}
+		if err := a.askTime(ctx); err != nil {
+			a.peer.Log.Error("clock", "err", err)
 		}
 		if _, d, err := a.self(); err == nil && d.Waiting() != nil {
 			if _, err := a.spread(ctx, d); err != nil && ctx.Err() == nil {
@@ -51,7 +55,10 @@ func (a *Agency) spread(ctx context.Context, d *node.Docket) (cosigned int, err 
 	}
 	asking, cancel := context.WithTimeout(ctx, gatherFor)
 	defer cancel()
-	cosigned, missing := a.peer.Gather(asking, d)
+	cosigned, reached, missing := a.peer.Gather(asking, d)
+	if err := a.witnessed(reached); err != nil {
+		a.peer.Log.Error("clock", "err", err)
+	}
 	if missing != nil {
 		a.peer.Log.Info("not every witness has cosigned", "err", missing)
 	}

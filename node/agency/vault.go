@@ -1,7 +1,6 @@
 package agency
 
 import (
-	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -16,7 +15,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
-	"github.com/porchlight-mesh/porchlight/footage/release"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
 )
@@ -25,12 +23,18 @@ import (
 // keys/release, which belongs in no backup.
 //
 //	vault/GRANT/grant.note, acceptance.note
+//	vault/GRANT/accept.note          the officer's act by which it was accepted, where one had to (accept.go)
 //	vault/GRANT/ROOT.json            what is known of one release
 //	vault/GRANT/ROOT.manifest        as the owner signed it
 //	vault/GRANT/ROOT.part            leaves verified so far, one after the other
 //	vault/GRANT/ROOT.nodes           internal nodes verified so far (records)
 //	vault/GRANT/ROOT.sealed          the complete sealed release
-//	vault/GRANT/ROOT.receipt         signed by the reception key
+//	vault/GRANT/ROOT.receipt         signed by the reception key: it is held
+//	vault/GRANT/ROOT.used.receipt    likewise: it is part of the case
+//	vault/GRANT/ROOT.acts            who opened it and why, signed by them (records)
+//	vault/GRANT/ROOT.words           what the owner signed about it since (records)
+//	vault/GRANT/ROOT.taken.json      how it came here, where it was passed on to this agency (takeover.go)
+//	vault/messages                   sealed messages that wait for a daily entry (records)
 //	keys/release/GRANT-ROOT.key      the release key, until its deadline
 //
 // Room is taken by what has arrived, and while a session sends a release by all of it. What is
@@ -46,6 +50,8 @@ type vault struct {
 	mu     sync.Mutex
 	grants map[consent.GrantID]*held
 	byKey  map[consent.VerifierKey]*held
+
+	messages [][]byte // that wait for a daily entry
 }
 
 // idle is how long an incomplete release waits for its home before it gives way to another.
@@ -54,9 +60,12 @@ const idle = 48 * time.Hour
 // maxGrants bounds the grants kept for one request.
 const maxGrants = 10000
 
-// maxEmpty bounds, of all requests, the grants of which nothing came: they cost a stranger a signature each, and this node
-// up to 50 KiB of memory.
-const maxEmpty = 200
+// maxEmpty bounds, of all requests, the grants of which nothing came, and emptyFor how long each is kept: they cost a
+// stranger a signature each, and this node up to 50 KiB of memory.
+const (
+	maxEmpty = 200
+	emptyFor = time.Hour
+)
 
 // held is one grant and its releases. All but what the releases point to stays as it is.
 type held struct {
@@ -65,7 +74,9 @@ type held struct {
 	note       []byte
 	acceptance []byte
 	accepted   time.Time
-	releases   map[string]*kept // by root; read and changed under vault.mu
+	reception  consent.VerifierKey // that signed the acceptance, and signs receipts; of what was passed on, its card's does
+	dropping   bool                // it is being forgotten, perhaps not for the first time: nothing more is taken in under it
+	releases   map[string]*kept    // by root; read and changed under vault.mu
 }
 
 // kept is the stored state of one release.
@@ -74,14 +85,36 @@ type kept struct {
 	State   string    `json:"state"`            // "arriving", "sealed", "open", "lost", "deleted"
 	Touched time.Time `json:"touched,omitzero"` // end of the last session that brought something
 	KeyFrom time.Time `json:"key_from,omitzero"`
-	Used    bool      `json:"used,omitempty"`
 	Deleted time.Time `json:"deleted,omitzero"`
+	// What the owner said since: SHA-256 hashes of the notes, and what they come to.
+	Said      []string    `json:"said,omitempty"`
+	Extended  []extension `json:"extended,omitempty"` // oldest first
+	Withdrawn time.Time   `json:"withdrawn,omitzero"`
+	// Under which salts holds and transfers may cover it, and the hold that its owner was told of (declare.go).
+	Blinds []blind `json:"blinds,omitempty"`
+	Told   string  `json:"told,omitempty"`
+	// Of one that was passed on to this agency: its owner was told who has it.
+	Introduced bool `json:"introduced,omitempty"`
+	// What people did with it. One that was passed on was exported, and one that was exported was used, unless only a hold kept it by then.
+	Used     bool `json:"used,omitempty"`
+	Exported bool `json:"exported,omitempty"`
+	PassedOn bool `json:"passed_on,omitempty"`
 
 	manifest *grant.Manifest
+	taken    *taken // where it was passed on to this agency
+	law      *law   // the hold that stands in the way of its deletion
+	held     bool   // a receipt was signed that it is; then the docket follows it
 	arrived  int64  // bytes of the release on disk
 	session  bool   // one is sending it
 	unsure   bool   // the disk did not confirm its blocks, and could not cut them off
 	reason   string // why the last session could not go on here: "disk-full", "vault-full", or ""
+}
+
+// extension is one of the owner's that was taken in.
+type extension struct {
+	Made   time.Time    `json:"made"`
+	Until  time.Time    `json:"until"`
+	Secret grant.Secret `json:"secret"` // of the commitment by which the docket follows the release from then on
 }
 
 func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error) {
@@ -92,7 +125,7 @@ func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error)
 		}
 	}
 	// A write that was cut short may have left a key that no deadline knows of.
-	if err := errors.Join(disk.RemoveTemporary(keys), disk.SyncDir(keys)); err != nil {
+	if err := errors.Join(disk.RemoveTemporary(keys), disk.SyncDir(keys), disk.RemoveTemporary(dir), disk.SyncDir(dir)); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(dir)
@@ -102,12 +135,40 @@ func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error)
 	for _, e := range entries {
 		// Anything else, from a file manager or a backup, is not this node's.
 		if id, err := consent.ParseGrantID(e.Name()); err == nil && e.IsDir() {
-			if err := v.load(id); err != nil {
+			if err := v.read(id); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return v, nil
+	return v, errors.Join(v.orphans(), v.readMessages())
+}
+
+// orphans destroys keys of which no grant says when they go: a crash came before all of a release that was taken over was here, or the disk with the
+// key was away when its deadline came.
+func (v *vault) orphans() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	// What a write that failed left behind is a copy of a key; nobody writes keys meanwhile.
+	if err := v.disk.RemoveTemporary(v.keys); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(v.keys)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, root, _ := strings.Cut(strings.TrimSuffix(e.Name(), ".key"), "-")
+		if _, err := consent.ParseGrantID(id); err != nil {
+			continue
+		}
+		if h := v.grants[consent.GrantID(id)]; h != nil && h.releases[root] != nil && h.releases[root].State != "deleted" {
+			continue
+		}
+		if err := shred(v.disk, filepath.Join(v.keys, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (v *vault) path(id consent.GrantID, name string) string {
@@ -120,9 +181,9 @@ func (v *vault) keyPath(id consent.GrantID, root string) string {
 	return filepath.Join(v.keys, string(id)+"-"+root+".key")
 }
 
-// load reads a grant's folder; one without grant or acceptance was not taken in, or was dropped, and
+// read reads a grant's folder; one without grant or acceptance was not taken in, or was dropped, and
 // its home sends the grant again.
-func (v *vault) load(id consent.GrantID) error {
+func (v *vault) read(id consent.GrantID) error {
 	// What a killed run named and did not sync is here to be read, and would be gone after a power cut.
 	if err := errors.Join(v.disk.RemoveTemporary(v.path(id, "")), v.disk.SyncDir(v.path(id, ""))); err != nil {
 		return err
@@ -149,9 +210,13 @@ func (v *vault) load(id consent.GrantID) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", v.path(id, "acceptance.note"), err)
 	}
-	h := &held{id: id, grant: g, note: note, acceptance: acceptance, accepted: a.Created.Time, releases: map[string]*kept{}}
-	for _, r := range g.Releases {
-		k := &kept{Root: string(r.CID), State: "arriving"}
+	h := &held{id: id, grant: g, note: note, acceptance: acceptance, accepted: a.Created.Time, reception: a.Key, releases: map[string]*kept{}}
+	passed, err := v.readTaken(h)
+	if err != nil {
+		return err
+	}
+	for _, r := range h.grant.Releases {
+		k := &kept{Root: string(r.CID), State: "arriving", taken: passed[string(r.CID)]}
 		if err := node.ReadJSON(v.path(id, k.Root+".json"), k); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -166,6 +231,8 @@ func (v *vault) load(id consent.GrantID) error {
 		if v.lost(id, k) {
 			k.State = "lost"
 		}
+		_, noReceipt := os.Stat(v.path(id, k.Root+".receipt"))
+		k.held = noReceipt == nil && k.State != "arriving"
 		h.releases[k.Root] = k
 	}
 	v.grants[id] = h
@@ -186,10 +253,15 @@ func (v *vault) lost(id consent.GrantID, k *kept) bool {
 // incomplete says whether blocks of the release are still to come.
 func (k *kept) incomplete() bool { return k.State == "arriving" || k.State == "lost" }
 
-// add stores a grant that was accepted. The caller holds v.mu.
-func (v *vault) add(id consent.GrantID, note, acceptance []byte) error {
+// add stores a grant that was accepted, with the officer's act where one had to. The caller holds v.mu.
+func (v *vault) add(id consent.GrantID, note, acceptance, act []byte) error {
 	if err := v.disk.MkdirAll(v.path(id, ""), 0o700); err != nil {
 		return err
+	}
+	if act != nil {
+		if err := v.disk.WriteFile(v.path(id, "accept.note"), act, 0o600); err != nil {
+			return err
+		}
 	}
 	if err := v.disk.WriteFile(v.path(id, "acceptance.note"), acceptance, 0o600); err != nil {
 		return err
@@ -197,7 +269,7 @@ func (v *vault) add(id consent.GrantID, note, acceptance []byte) error {
 	if err := v.disk.WriteFile(v.path(id, "grant.note"), note, 0o600); err != nil {
 		return err
 	}
-	return v.load(id)
+	return v.read(id)
 }
 
 // release finds what a session may touch: a release of the grant whose key opened the session,
@@ -210,7 +282,7 @@ func (v *vault) release(from ed25519.PublicKey, root string, now time.Time) (*he
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	h := v.byKey[key]
-	if h == nil {
+	if h == nil || h.dropping {
 		return nil, kept{}, grant.Release{}, errors.New("no grant of this session's key")
 	}
 	i := slices.IndexFunc(h.grant.Releases, func(r grant.Release) bool { return string(r.CID) == root })
@@ -226,8 +298,8 @@ func (v *vault) release(from ed25519.PublicKey, root string, now time.Time) (*he
 func (v *vault) change(h *held, root string, now time.Time, f func(k *kept) error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.grants[h.id] != h {
-		return errors.New("the grant was dropped meanwhile; send it again")
+	if v.grants[h.id] != h || h.dropping {
+		return errGone
 	}
 	k := *h.releases[root]
 	if err := h.over(k, now); err != nil {
@@ -249,13 +321,14 @@ func (v *vault) save(h *held, k *kept) error {
 
 // Refusals that a home is told.
 var (
+	errGone = errors.New("the grant was dropped meanwhile; send it again")
 	errFull = &deliver.Error{Class: deliver.ClassNoRoom, Err: errors.New("the vault is full: vault_mb in config.toml allows no more")}
 	errOver = &deliver.Error{Class: "this release is past its deadline"}
 )
 
 // over refuses whatever is wanted of a release that was or is to be destroyed.
 func (h *held) over(k kept, now time.Time) error {
-	if k.State == "deleted" || !now.Before(h.deadline(&k)) {
+	if k.State == "deleted" || k.law == nil && !now.Before(h.deadline(&k)) {
 		return errOver
 	}
 	return nil
@@ -288,7 +361,7 @@ func (v *vault) remove(path string) error {
 
 // removeGrant removes what says that a grant was taken in, and its folder.
 func (v *vault) removeGrant(id consent.GrantID) error {
-	for _, name := range []string{"grant.note", "acceptance.note"} {
+	for _, name := range []string{"grant.note", "acceptance.note", "accept.note"} {
 		if err := v.remove(v.path(id, name)); err != nil {
 			return err
 		}
@@ -297,14 +370,17 @@ func (v *vault) removeGrant(id consent.GrantID) error {
 	return nil
 }
 
-// deadline is when the release key is to be destroyed: where nobody said that the clip is used,
-// the earlier of the two times the terms name.
+// deadline is when the release key is to be destroyed: when its owner took it back, else where nobody said that the clip is
+// used the earlier of the two times the terms name.
 func (h *held) deadline(k *kept) time.Time {
-	t := h.grant.Terms.RetainUntil.Time
-	if u := h.grant.Terms.UnusedUntil.Time; !k.Used && !u.IsZero() && u.Before(t) {
-		t = u
+	if !k.Withdrawn.IsZero() {
+		return k.Withdrawn
 	}
-	return t
+	terms := h.terms(k)
+	if u := terms.UnusedUntil.Time; !k.Used && u.Before(terms.RetainUntil.Time) {
+		return u
+	}
+	return terms.RetainUntil.Time
 }
 
 // destroy removes the keys and blocks of everything past its deadline: the key first, since
@@ -315,7 +391,7 @@ func (v *vault) destroy(now time.Time, done func(h *held, k *kept, lost bool) er
 	var errs []error
 	for _, h := range v.grants {
 		for _, k := range h.releases {
-			if k.State == "deleted" || now.Before(h.deadline(k)) {
+			if k.State == "deleted" || k.law != nil || now.Before(h.deadline(k)) {
 				continue
 			}
 			if err := v.destroyOne(h, k, now, done); err != nil {
@@ -329,15 +405,11 @@ func (v *vault) destroy(now time.Time, done func(h *held, k *kept, lost bool) er
 // destroyOne tells done before the record, so that what a crash interrupts is told again rather than
 // never; and it keeps the old state until all is recorded, so that it is tried again.
 func (v *vault) destroyOne(h *held, k *kept, now time.Time, done func(h *held, k *kept, lost bool) error) error {
-	key := v.keyPath(h.id, k.Root)
-	// A key that cannot be written over is removed all the same.
-	_ = overwrite(v.disk, key)
 	// What a write of the key that failed left behind is a copy of it; nobody writes keys meanwhile.
 	if err := v.disk.RemoveTemporary(v.keys); err != nil {
 		return err
 	}
-	// Also when it is gone already: that it is may not be on the disk yet.
-	if err := v.disk.Remove(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := shred(v.disk, v.keyPath(h.id, k.Root)); err != nil {
 		return err
 	}
 	if err := v.removeBlocks(h, k); err != nil {
@@ -355,18 +427,39 @@ func (v *vault) destroyOne(h *held, k *kept, now time.Time, done func(h *held, k
 	return nil
 }
 
-// overwrite puts zeros in the place of a file's bytes. It is no promise on flash or journalled
-// disks, and costs nothing.
-func overwrite(disk durable.Disk, path string) error {
-	f, err := disk.Open(path, os.O_WRONLY, 0)
-	if err != nil {
+// shred removes a file after zeros were put in the place of its bytes, which is no promise on flash or journalled disks, and costs nothing. One that
+// cannot be written over is removed all the same; one that is gone is removed again, since that it is may not be on the disk yet.
+func shred(disk durable.Disk, path string) error {
+	if f, err := disk.Open(path, os.O_WRONLY, 0); err == nil {
+		if info, err := f.Stat(); err == nil {
+			_, _ = f.WriteAt(make([]byte, info.Size()), 0)
+		}
+		_ = errors.Join(f.Sync(), f.Close())
+	}
+	if err := disk.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	info, err := f.Stat()
-	if err == nil {
-		_, err = f.WriteAt(make([]byte, info.Size()), 0)
+	return nil
+}
+
+// terms are those that this agency has a release under, with what its owner said since.
+func (h *held) terms(k *kept) grant.Terms {
+	t := h.grant.Terms
+	if k.taken != nil {
+		t = k.taken.Terms
 	}
-	return errors.Join(err, f.Sync(), f.Close())
+	if n := len(k.Extended); n > 0 {
+		t.RetainUntil = consent.At(k.Extended[n-1].Until)
+	}
+	return t
+}
+
+// signer is the key that signs this agency's receipts for a release.
+func (h *held) signer(k *kept) consent.VerifierKey {
+	if k.taken != nil {
+		return k.taken.Reception
+	}
+	return h.reception
 }
 
 func (v *vault) list() []Held {
@@ -377,7 +470,7 @@ func (v *vault) list() []Held {
 		for _, r := range h.grant.Releases {
 			k := h.releases[string(r.CID)]
 			l := Held{Release: k.Root, Grant: h.id, Request: h.grant.Request, State: k.State, Reason: k.reason, SealedBytes: r.SealedBytes,
-				Redaction: string(h.grant.Redaction), KeyUntil: h.deadline(k), Used: k.Used}
+				Redaction: string(h.grant.Redaction), KeyUntil: h.deadline(k), Used: k.Used, Exported: k.Exported, PassedOn: k.PassedOn}
 			if info, err := os.Stat(v.path(h.id, k.Root+".part")); err == nil {
 				l.Arrived = info.Size()
 			}
@@ -396,69 +489,6 @@ func (v *vault) list() []Held {
 	}
 	slices.SortFunc(out, func(a, b Held) int { return strings.Compare(a.Release, b.Release) })
 	return out
-}
-
-// open writes the clip of a release to a file, and answers only if it is the one the owner
-// signed for. Nothing is left under that name otherwise.
-func (v *vault) open(ctx context.Context, a OpenArgs, now time.Time, opened func(*held, *kept) error) (Opened, error) {
-	if a.Reason == "" {
-		return Opened{}, node.WithHint(errors.New("opening a release needs a reason"), "give --reason; it is logged")
-	}
-	h, k, err := v.find(a.Release)
-	if err != nil {
-		return Opened{}, err
-	}
-	if k.State == "lost" {
-		return Opened{}, node.WithHint(fmt.Errorf("release %s cannot be opened: it was lost with the disk it was on", k.Root),
-			"sealed releases and their keys are in no backup, by design; while the request is open its owner may be asked to approve again")
-	}
-	if k.manifest == nil {
-		return Opened{}, fmt.Errorf("release %s cannot be opened: what its owner signed, %s, is missing or damaged; restore it from a backup", k.Root, v.path(h.id, k.Root+".manifest"))
-	}
-	if k.State != "open" {
-		return Opened{}, fmt.Errorf("release %s cannot be opened: it is %s", k.Root, k.State)
-	}
-	if err := h.over(k, now); err != nil {
-		return Opened{}, fmt.Errorf("release %s cannot be opened: it is past its deadline", k.Root)
-	}
-	key, err := os.ReadFile(v.keyPath(h.id, k.Root))
-	if err != nil {
-		return Opened{}, err
-	}
-	sealed, err := os.Open(v.path(h.id, k.Root+".sealed"))
-	if err != nil {
-		return Opened{}, err
-	}
-	defer sealed.Close()
-	tmp, err := os.CreateTemp(filepath.Dir(a.Out), ".porchlight-*")
-	if err != nil {
-		return Opened{}, err
-	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if err := release.Open(ctx, tmp, sealed, release.ReleaseKey(strings.TrimSpace(string(key)))); err != nil {
-		return Opened{}, fmt.Errorf("release %s: %w", k.Root, err)
-	}
-	if _, err := tmp.Seek(0, 0); err != nil {
-		return Opened{}, err
-	}
-	sum, size, err := release.Measure(ctx, tmp)
-	if err != nil {
-		return Opened{}, err
-	}
-	if sum != k.manifest.PlainSHA256 || size != k.manifest.PlainBytes {
-		return Opened{}, fmt.Errorf("release %s holds another clip than the owner signed for (SHA-256 %s, signed %s)", k.Root, sum, k.manifest.PlainSHA256)
-	}
-	// What is in a person's hands is on record before.
-	if err := opened(h, &k); err != nil {
-		return Opened{}, err
-	}
-	if err := errors.Join(tmp.Sync(), os.Rename(tmp.Name(), a.Out)); err != nil {
-		return Opened{}, err
-	}
-	m := k.manifest
-	return Opened{Out: a.Out, Bytes: size, PlainSHA256: sum, From: m.Clip.From.Time, Until: m.Clip.Until.Time,
-		LeadIn: m.LeadInSeconds, Gaps: len(m.Gaps), Overlaps: len(m.Overlaps)}, nil
 }
 
 // find finds a release by its root or the beginning of it. Where several grants name it, the one

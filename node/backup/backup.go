@@ -107,11 +107,11 @@ func (m Manifest) Bytes() (n int64) {
 // answer's folder under a number. The role comes last, since a folder without one is not yet a node.
 func contents() []string {
 	return []string{
-		"answers/*/answer.json", "answers/*/answer.json.old", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest",
-		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json", "outbox/*.json", "guards.json",
-		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note",
-		"dockets/*/cosigned", "dockets/*/checkpoint", "dockets/*/entries", "dockets/*/texts", "dockets/*/misconduct", "dockets/*/objections", "charter/*.note",
-		"keys/reception/*.key", "keys/*.key", "ledger", "custody", "received",
+		"answers/*/answer.json", "answers/*/answer.json.old", "answers/*/grant.note", "answers/*/acceptance.note", "answers/*/*.receipt", "answers/*/*.manifest", "answers/*/said",
+		"answers/*/secrets.json", "answers/*/reach.key", "answers/*/grant.key", "inbox/*.json", "outbox/*.json", "guards.json", "household.json",
+		"vault/*/*.json", "vault/*/*.receipt", "vault/*/*.acts", "vault/*/*.words", "vault/*/*.manifest", "vault/*/grant.note", "vault/*/acceptance.note", "vault/*/accept.note", "vault/messages",
+		"dockets/*/cosigned", "dockets/*/checkpoint", "dockets/*/entries", "dockets/*/texts", "dockets/*/misconduct", "dockets/*/objections", "dockets/*/breaches", "charter/*.note",
+		"keys/reception/*.key", "keys/*.key", "ledger", "custody", "received", "daily", "clock",
 		"agency.card", "cameras.json", "peers.json", "invited.json", "config.toml", "role",
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/consent/rules"
@@ -32,6 +34,7 @@ type Answer struct {
 	Decisions []grant.Decision  `json:"decisions"`
 	Sources   []string          `json:"sources"` // what each decision's camera was: see source
 	Retention int               `json:"retention_days"`
+	Tighter   Tighter           `json:"tighter,omitzero"`
 	Identity  string            `json:"identity"`
 	Name      string            `json:"name,omitempty"`
 	Direct    bool              `json:"direct"` // straight to the agency, which sees this home's address; else over stewards
@@ -45,6 +48,10 @@ type Answer struct {
 	Grant     consent.GrantID `json:"grant,omitempty"`
 	Releases  []Release       `json:"releases"`
 	route
+
+	// What was said about it since, and the stewards that go for that.
+	Words []Word `json:"words,omitempty"`
+	Spoke route  `json:"spoke,omitzero"`
 
 	unsure bool // the last write of its record failed, so that the disk may have this or the one before
 }
@@ -61,6 +68,35 @@ type Release struct {
 	Until   time.Time `json:"until"`
 	Receipt bool      `json:"receipt"`
 	Key     bool      `json:"key_given"`
+	// What the docket of each of its holders fails to keep, where one does.
+	Faults map[consent.AgencyID]Fault `json:"faults,omitempty"`
+}
+
+// Fault is what the docket of one holder of a release does not keep.
+type Fault struct {
+	Kind   grant.Fault `json:"kind"`             // as its owner was told
+	Breach string      `json:"breach,omitempty"` // "leaving" or "public", where its owner shows that
+}
+
+// setFault changes what is known of a holder's docket; the zero Fault is none.
+func (r *Release) setFault(holder consent.AgencyID, f Fault) {
+	r.Faults = maps.Clone(r.Faults)
+	if f == (Fault{}) {
+		delete(r.Faults, holder)
+		return
+	}
+	if r.Faults == nil {
+		r.Faults = map[consent.AgencyID]Fault{}
+	}
+	r.Faults[holder] = f
+}
+
+// Tighter is what an owner adds to the terms, and no request offers.
+type Tighter struct {
+	ViewOnly  bool                  `json:"view_only,omitempty"`
+	NoSharing bool                  `json:"no_sharing,omitempty"`
+	Unused    int                   `json:"unused_days,omitempty"` // 0: as the request offers
+	Denied    []charter.AgencyClass `json:"denied_classes,omitempty"`
 }
 
 // open says whether there is still something to do for the answer.
@@ -75,7 +111,7 @@ func (h *Home) file(a *Answer, name string) string {
 // copy shares nothing with a that is ever changed in place.
 func (a *Answer) copy() Answer {
 	b := *a
-	b.Releases = slices.Clone(a.Releases)
+	b.Releases, b.Words = slices.Clone(a.Releases), slices.Clone(a.Words)
 	return b
 }
 
@@ -243,6 +279,8 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	if err != nil {
 		return AnswerStatus{}, err
 	}
+	a.Request = string(r.ID)
+	of := a.Digest() // of what the owner said, before anything is filled in
 	if err := h.mayAnswer(r); err != nil {
 		return AnswerStatus{}, err
 	}
@@ -261,6 +299,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	if a.RetentionDays < 0 || a.RetentionDays > r.Body.Terms.RetentionDays {
 		return AnswerStatus{}, fmt.Errorf("retention of %d days: the request offers at most %d", a.RetentionDays, r.Body.Terms.RetentionDays)
 	}
+	if a.UnusedDays < 0 || a.UnusedDays > r.Body.Terms.UnusedDays {
+		return AnswerStatus{}, fmt.Errorf("unused clips kept %d days: the request offers at most %d", a.UnusedDays, r.Body.Terms.UnusedDays)
+	}
 	if a.Identity == "" {
 		a.Identity = string(grant.Anonymous)
 	}
@@ -268,7 +309,8 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	if err != nil {
 		return AnswerStatus{}, err
 	}
-	ans := &Answer{ID: randomID(), Request: r.ID, Agency: r.Agency, Created: h.peer.Now().UTC(), Retention: a.RetentionDays, Identity: a.Identity, Name: a.Name, Direct: a.AddressShown, State: "preparing"}
+	ans := &Answer{ID: randomID(), Request: r.ID, Agency: r.Agency, Created: h.peer.Now().UTC(), Retention: a.RetentionDays, Identity: a.Identity, Name: a.Name, Direct: a.AddressShown, State: "preparing",
+		Tighter: Tighter{ViewOnly: a.ViewOnly, NoSharing: a.NoSharing, Unused: a.UnusedDays, Denied: rules.Off(h.peer.Charter(), h.peer.Config.Home.Strictness())}}
 	for _, c := range a.Cameras {
 		if !slices.ContainsFunc(item.Cameras, func(m Matched) bool { return string(m.Camera) == c }) {
 			return AnswerStatus{}, node.WithHint(fmt.Errorf("camera %s has nothing for this request", c), "`porchlight home show "+short(r.ID)+"` lists those that do")
@@ -285,6 +327,10 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	defer h.mu.Unlock()
 	if err := h.settle(); err != nil {
 		return AnswerStatus{}, err
+	}
+	done, by, missing, err := h.approves(a.Order, "approve", r.ID, of)
+	if err != nil || !done {
+		return AnswerStatus{Request: string(r.ID), Created: ans.Created, State: "pending", Releases: []ReleaseStatus{}, By: by, Missing: missing}, err
 	}
 	if err := h.disk().MkdirAll(h.peer.State.Path("answers", ans.ID), 0o700); err != nil {
 		return AnswerStatus{}, err
@@ -306,6 +352,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 		return AnswerStatus{}, err
 	}
 	h.answers[ans.ID] = ans
+	if err := h.settled(r.ID); err != nil {
+		h.peer.Log.Error("approvals not forgotten", "request", string(r.ID), "err", err)
+	}
 	if in := h.inbox[r.ID]; len(in.Drafts) > 0 && h.dropDrafts(in) != nil {
 		h.peer.Log.Error("drafts of an answered request not deleted yet", "request", string(r.ID))
 	}
@@ -313,7 +362,8 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	return ans.status(), nil
 }
 
-// withdraw takes back what has not left: an answer whose key was not given is stopped.
+// withdraw takes back an answer. What has not left is stopped; of what left with its key the agency is told that it is to delete it, or
+// to say which order stands in the way.
 func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error) {
 	req, err := h.find(a.Request)
 	if err != nil {
@@ -321,6 +371,9 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.refuses(a.Order, "withdraw", req); err != nil {
+		return nil, err
+	}
 	var errs []error
 	out := []AnswerStatus{}
 	item := h.inbox[req]
@@ -331,6 +384,11 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 		case !ans.open():
 			if item.unsure && ans.State == "withdrawn" {
 				errs = append(errs, h.record(ans), h.ledger.Note("owner", "withdrawn", string(req), "answer "+id))
+				out = append(out, ans.status())
+			}
+			if said, err := h.takeBack(ans); err != nil {
+				errs = append(errs, err)
+			} else if said {
 				out = append(out, ans.status())
 			}
 			continue
@@ -347,10 +405,13 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 			}
 			return nil
 		}), h.ledger.Note("owner", "withdrawn", string(req), detail))
+		if _, err := h.takeBack(ans); err != nil {
+			errs = append(errs, err)
+		}
 		out = append(out, ans.status())
 	}
 	if len(out) == 0 {
-		return nil, errors.New("nothing to take back: no answer to this request is on its way")
+		return nil, errors.New("nothing to take back: no answer to this request is on its way or with the agency")
 	}
 	item.State = "declined"
 	err = errors.Join(append(errs, h.saveItem(item))...)
@@ -399,14 +460,11 @@ func (h *Home) answer(ctx context.Context) error {
 			}
 		}
 		h.mu.Unlock()
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return nil
-		case <-t.C:
 		case <-h.approved:
-			t.Stop()
+		case <-time.After(wait):
 		}
 	}
 }
@@ -435,6 +493,7 @@ func (h *Home) begin(ctx context.Context, id string) (work context.Context, done
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		delete(h.sending, id)
+		h.speakUp() // what the owner said meanwhile waited for this session to end
 	}
 }
 
@@ -471,7 +530,15 @@ func (a *Answer) terms(r request.Request, made time.Time) grant.Terms {
 	if a.Retention > 0 {
 		t.RetentionDays = min(t.RetentionDays, a.Retention)
 	}
-	return grant.Offered(t, made)
+	if a.Tighter.Unused > 0 {
+		t.UnusedDays = min(t.UnusedDays, a.Tighter.Unused)
+	}
+	terms := grant.Offered(t, made)
+	terms.ViewOnly, terms.DeniedClasses = a.Tighter.ViewOnly, a.Tighter.Denied
+	if a.Tighter.NoSharing || a.Tighter.ViewOnly {
+		terms.Recipients, terms.Resharing = []string{}, false
+	}
+	return terms
 }
 
 func (a *Answer) status() AnswerStatus {

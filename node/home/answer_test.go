@@ -2,8 +2,10 @@ package home
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/deliver"
 )
 
 func openHome(t *testing.T) (*Home, string) {
@@ -153,5 +156,132 @@ func TestDates(t *testing.T) {
 		if at := h.leaves(r); at.Before(made) || at.After(made.Add(12*time.Hour)) {
 			t.Fatalf("an answer leaves at %s, its request lives until %s", at, r.Expires)
 		}
+	}
+}
+
+// What is to be said about an answer waits while a session of it goes on, and is not forgotten when that ends.
+func TestWordsWaitForTheSessionThatGoesOn(t *testing.T) {
+	h := newHouse(t)
+	defer h.Close()
+	_, done := h.Home.begin(t.Context(), "answer")
+	select {
+	case <-h.speaking:
+		t.Fatal("woken before the session ended")
+	default:
+	}
+	done()
+	select {
+	case <-h.speaking:
+	default:
+		t.Error("nobody looks for words when the session has ended")
+	}
+}
+
+// A requester that refuses one word has not heard those after it; what takes a clip back is said before them all; and what is put off holds up
+// nothing else.
+func TestARefusedWordHoldsUpNoOther(t *testing.T) {
+	h := newHouse(t)
+	defer h.Close()
+	key := mustKey(grant.KeyName)
+	word := func(body consent.Body) Word {
+		note, err := consent.Sign(body, key)
+		ok(t, err)
+		return Word{Release: string(cidOf(0)), To: "police", Note: string(note), Queued: faultNow, NotBefore: faultNow}
+	}
+	id := consent.GrantID(consent.HashText(nil))
+	statement := word(grant.Statement{Grant: id, CID: cidOf(0), Text: "It was there.", Created: consent.At(faultNow), Key: key.Verifier()})
+	withdrawal := word(grant.Withdrawal{Grant: id, CID: cidOf(0), Created: consent.At(faultNow), Key: key.Verifier()})
+	a := &Answer{ID: "answer", State: "delivered", Words: []Word{statement, statement, withdrawal}}
+	ok(t, h.disk().MkdirAll(h.file(a, ""), 0o700))
+	h.answers[a.ID] = a
+	next := func(now time.Time, want ...int) []int {
+		t.Helper()
+		to, at := a.nextWords(now)
+		if to != "police" || !slices.Equal(at, want) {
+			t.Fatalf("next is %v for %q, want %v", at, to, want)
+		}
+		return at
+	}
+	refused := &deliver.Error{Class: "no", Remote: true}
+	at := next(faultNow, 2, 0, 1)
+	ok(t, h.answeredOne(a.ID, 2, given{}, nil))
+	for n := 1; n <= 3; n++ {
+		if err := h.spoke(a.ID, at, true, refused); err == nil {
+			t.Error("refused without an error")
+		}
+		if first, second := a.Words[0], a.Words[1]; first.Attempts != n || first.Ended != (n == 3) || second.Attempts != 0 || second.Ended {
+			t.Errorf("after %d refusals: %+v %+v", n, first, second)
+		}
+		next(faultNow, 1)
+	}
+	// Whoever is busy has refused nothing, and no refusal ends what takes a clip back.
+	a.Words = append(a.Words, statement, withdrawal)
+	for _, why := range []*deliver.Error{{Class: deliver.ClassBusy, Remote: true}, {Class: deliver.ClassInternal, Remote: true}, refused} {
+		for range 5 {
+			_ = h.spoke(a.ID, []int{4}, true, why)
+			if why != refused {
+				_ = h.spoke(a.ID, []int{3}, true, why)
+			}
+		}
+	}
+	if a.Words[3].Ended || a.Words[4].Ended {
+		t.Errorf("%+v", a.Words[3:])
+	}
+	a.Words = a.Words[:3]
+	// A session that never came as far as the words puts all of them off.
+	_ = h.spoke(a.ID, []int{1}, false, errors.New("the line was cut"))
+	if a.Words[1].Attempts != 1 || a.Words[1].Ended || !a.Words[1].NotBefore.After(faultNow) {
+		t.Errorf("%+v", a.Words[1])
+	}
+	// The clock is set back, and what is said later still counts as later.
+	ok(t, h.answeredOne(a.ID, 1, given{}, nil))
+	if !a.Words[1].Said.After(a.Words[2].Said) {
+		t.Error("said in another order")
+	}
+}
+
+// An extension that the agency did not answer, or that was said twice, changes nothing that it signed for before; what it signs under the new
+// commitment counts from then on.
+func TestAnUnansweredExtensionHidesNothing(t *testing.T) {
+	h := newHouse(t)
+	defer h.Close()
+	key, reception := mustKey(grant.KeyName), mustKey(grant.ReceptionName)
+	police := consent.AgencyID(strings.Repeat("ab", 16))
+	in := func(days int) consent.Time { return consent.At(faultNow.AddDate(0, 0, days)) }
+	g := given{id: consent.GrantID(consent.HashText(nil)), grant: grant.Grant{Agency: police, Key: key.Verifier(), Terms: grant.Terms{RetainUntil: in(30), UnusedUntil: in(30)},
+		Releases: []grant.Release{{CID: cidOf(0), Secret: grant.Secret(consent.HashText([]byte("first")))}}}}
+	g.request.Body.ReceptionKey = reception.Verifier()
+	a := &Answer{ID: "answer", State: "delivered", Agency: police, Releases: []Release{{Root: string(cidOf(0)), Sent: 1, Blocks: 1, Receipt: true, Key: true}}}
+	for i := range 2 {
+		note, err := consent.Sign(grant.Extension{Grant: g.id, CID: cidOf(0), Holder: police, RetainUntil: in(60), Secret: grant.Secret(consent.HashText(fmt.Append(nil, i))), Created: in(0), Key: key.Verifier()}, key)
+		ok(t, err)
+		a.Words = append(a.Words, Word{Release: string(cidOf(0)), To: police, Note: string(note), Said: faultNow.Add(time.Duration(i))})
+	}
+	receipt := func(c grant.Commitment) []byte {
+		note, err := consent.Sign(grant.Receipt{Grant: g.id, GrantKey: key.Verifier(), CID: cidOf(0), Commitment: c, State: grant.Held, SealedSHA256: consent.HashText(nil), DeleteBy: in(30), At: in(0), Key: reception.Verifier()}, reception)
+		ok(t, err)
+		return note
+	}
+	stands := func(notes ...[]byte) Promise {
+		t.Helper()
+		all, err := h.promisesAbout(a, 0, g, notes)
+		ok(t, err)
+		if len(all) != 1 || !all[0].Terms.RetainUntil.Equal(in(60).Time) {
+			t.Fatalf("%+v", all)
+		}
+		return all[0]
+	}
+	held, err := grant.HoldingOf(g.id, g.grant, cidOf(0))
+	ok(t, err)
+	first := receipt(held.Commitment())
+	if p := stands(first); p.State != StandHeld {
+		t.Errorf("it is %s: %s", p.State, p.Words)
+	}
+	held.Secrets = []grant.Secret{grant.Secret(consent.HashText([]byte("0")))}
+	if p := stands(first, receipt(held.Commitment())); p.State != StandHeld {
+		t.Errorf("it is %s: %s", p.State, p.Words)
+	}
+	if p := stands(); p.State != StandUnsigned {
+		t.Errorf("it is %s: %s", p.State, p.Words)
 	}
 }

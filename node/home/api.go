@@ -6,14 +6,18 @@ import "time"
 // is one decision over one time span.
 type Approve struct {
 	Request       string    `json:"request"`
-	Cameras       []string  `json:"cameras"`        // which; at least one
-	From          time.Time `json:"from,omitzero"`  // zero: the smallest span that covers the request
-	Until         time.Time `json:"until,omitzero"` // likewise
-	FacesVisible  bool      `json:"faces_visible"`  // the owner knows that nothing but audio is removed
-	AddressShown  bool      `json:"address_shown"`  // straight to the requester, which sees this home's IP address; else over two stewards
-	RetentionDays int       `json:"retention_days"` // 0: as the request offers; never longer
-	Identity      string    `json:"identity"`       // "anonymous" (default), "pseudonym" or "named"
-	Name          string    `json:"name,omitempty"` // with "named"
+	Cameras       []string  `json:"cameras"`         // which; at least one
+	From          time.Time `json:"from,omitzero"`   // zero: the smallest span that covers the request
+	Until         time.Time `json:"until,omitzero"`  // likewise
+	FacesVisible  bool      `json:"faces_visible"`   // the owner knows that nothing but audio is removed
+	AddressShown  bool      `json:"address_shown"`   // straight to the requester, which sees this home's IP address; else over two stewards
+	RetentionDays int       `json:"retention_days"`  // 0: as the request offers; never longer
+	UnusedDays    int       `json:"unused_days"`     // likewise, of what nobody signs to be used
+	NoSharing     bool      `json:"no_sharing"`      // nobody else gets it
+	ViewOnly      bool      `json:"view_only"`       // it is looked at in the requester's vault and does not leave it; nobody else gets it
+	Identity      string    `json:"identity"`        // "anonymous" (default), "pseudonym" or "named"
+	Name          string    `json:"name,omitempty"`  // with "named"
+	Order         string    `json:"order,omitempty"` // of a household: one person's signed order (household.go)
 }
 
 // AnswerStatus is one answer of this home and how far it is.
@@ -31,6 +35,9 @@ type AnswerStatus struct {
 	Releases  []ReleaseStatus `json:"releases"`
 	Direct    bool            `json:"direct"` // straight to the requester, which sees this home's IP address
 	Paths     int             `json:"paths"`  // over stewards that were tried
+	// Of a household: who has approved this, and how many more have to before there is an answer.
+	By      []string `json:"by,omitempty"`
+	Missing int      `json:"missing,omitempty"`
 }
 
 // Retry is the arguments of "home.retry": how answers go on that wait for their owner.

@@ -53,7 +53,7 @@ type CamerasAdd struct {
 	Replace bool    `json:"replace"`
 }
 
-// CameraName is the arguments of "home.cameras.offer", ".withdraw" and ".remove".
+// CameraName is the arguments of "home.cameras.offer", ".withdraw", ".remove" and ".adopt".
 type CameraName struct {
 	Name string `json:"name"`
 }
@@ -174,6 +174,44 @@ func (h *Home) cameraRemove(ctx context.Context, a CameraName) (Camera, error) {
 	c := h.cameras[i]
 	h.cameras[i].Offered = false // also where the rest cannot be recorded
 	return c, h.setCameras(ctx, slices.Delete(slices.Clone(h.cameras), i, i+1))
+}
+
+// cameraAdopt takes a camera's folder as it is now, after its owner put another disk there.
+func (h *Home) cameraAdopt(ctx context.Context, a CameraName) (Camera, error) {
+	h.mu.Lock()
+	i := h.cameraIndex(library.CameraID(a.Name))
+	if i < 0 {
+		defer h.mu.Unlock()
+		return Camera{}, h.noCamera(a.Name)
+	}
+	c := h.cameras[i]
+	h.mu.Unlock()
+	if err := h.library.Adopt(ctx, c.Folder); err != nil {
+		return c, err
+	}
+	h.wake()
+	return c, nil
+}
+
+// found keeps how the folders stand, and says in the log what has changed.
+func (h *Home) found(r library.Report) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, f := range r.Folders {
+		if was := h.folders[f.Folder]; was.State != f.State && (was.State != "" || f.State != library.FolderOK) {
+			h.peer.Log.Warn("a folder of recordings is "+f.State, "folder", f.Folder, "reason", f.Reason)
+		}
+		h.folders[f.Folder] = f
+	}
+}
+
+// problemOf says what is wrong with a camera's folder. The caller holds h.mu.
+func (h *Home) problemOf(c Camera) string {
+	f := h.folders[filepath.Clean(c.Folder)]
+	if f.State == library.FolderAbsent {
+		return fmt.Sprintf("%s; where another disk is there on purpose, `porchlight home cameras adopt %s`", f.Reason, c.Name)
+	}
+	return f.Reason
 }
 
 func (h *Home) cameraIndex(name library.CameraID) int {

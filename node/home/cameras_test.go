@@ -73,6 +73,46 @@ func TestACameraKeepsItsPattern(t *testing.T) {
 	}
 }
 
+// A folder whose disk is away is named, with the way out where another disk took its place.
+func TestAnotherDisk(t *testing.T) {
+	h, _ := openHome(t)
+	folder := filepath.Join(t.TempDir(), "door")
+	cliptest.Recording(t, folder, "2026-11-22/19.03.00.mp4", 20)
+	_, err := h.cameraAdd(t.Context(), CamerasAdd{Name: "door", Folder: folder, Lat: 44, Lon: -40, Facing: 180, Angle: 120, Range: 50})
+	ok(t, err)
+	look := func() CameraStatus {
+		t.Helper()
+		r, err := h.library.Poll(t.Context())
+		ok(t, err)
+		h.found(r)
+		list, err := h.cameraList(t.Context(), struct{}{})
+		ok(t, err)
+		return list[0]
+	}
+	look()
+	if c := look(); c.Recordings != 1 || c.Problem != "" {
+		t.Fatalf("%+v", c)
+	}
+	ok(t, os.Rename(folder, folder+".unplugged"))
+	if c := look(); c.Recordings != 1 || !strings.Contains(c.Problem, "does not exist") {
+		t.Errorf("unplugged: %+v", c)
+	}
+	cliptest.Recording(t, folder, "2026-11-23/08.00.00.mp4", 20)
+	cliptest.Recording(t, folder, "2026-11-23/08.00.20.mp4", 20)
+	if c := look(); c.Recordings != 1 || !strings.Contains(c.Problem, "`porchlight home cameras adopt door`") {
+		t.Errorf("another disk: %+v", c)
+	}
+	if _, err := h.cameraAdopt(t.Context(), CameraName{"garden"}); err == nil {
+		t.Error("a camera that is none was adopted")
+	}
+	_, err = h.cameraAdopt(t.Context(), CameraName{"door"})
+	ok(t, err)
+	look()
+	if c := look(); c.Recordings != 2 || c.Problem != "" {
+		t.Errorf("adopted: %+v", c)
+	}
+}
+
 func TestTheClockOfAManifest(t *testing.T) {
 	h, _ := openHome(t)
 	own := time.Duration(h.peer.Config.Home.ClockUncertainty).Seconds()

@@ -314,7 +314,8 @@ func (h *house) begin() visit {
 	ok(h.t, err)
 	acceptance, err := consent.Sign(grant.Acceptance{Grant: a.Grant, Terms: g.Terms, Key: reception.Verifier(), Created: consent.At(faultNow)}, reception)
 	ok(h.t, err)
-	receipt, err := consent.Sign(grant.Receipt{Grant: a.Grant, CID: m.CID, State: grant.Held, SealedSHA256: m.SealedSHA256, Key: reception.Verifier(), At: consent.At(faultNow)}, reception)
+	receipt, err := consent.Sign(grant.Receipt{Grant: a.Grant, GrantKey: g.Key, CID: m.CID, Commitment: g.Releases[0].Commitment(), State: grant.Held,
+		SealedSHA256: m.SealedSHA256, DeleteBy: g.Terms.UnusedUntil, Key: reception.Verifier(), At: consent.At(faultNow)}, reception)
 	ok(h.t, err)
 	return visit{&session{Home: h.Home, answer: a.ID, grantID: a.Grant, grant: g, request: r, sent: make([]int64, 1)}, string(m.CID), acceptance, receipt}
 }

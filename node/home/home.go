@@ -7,11 +7,14 @@
 //	index.sqlite         a cache over the recordings; deleting it loses nothing
 //	keys/author.key      lasting authorship key; only salted commitments to it are sent
 //	inbox/ID.json        a request that asks for footage this home has, and whether it was declined
+//	household.json       who the owners are, where there are several, and what some of them have approved
 //	guards.json          the stewards that answers begin with, each kept for months
 //	outbox/HASH.json     what this home makes public, until a steward has published it
 //	drafts/ID/           clips that approving it would send, made ahead where the owner's rules say so
 //	answers/ID/          one answer: the decision, the grant and its key, sealed releases; its
-//	                     answer.json is the one record of the owner's yes and of its withdrawal
+//	                     answer.json is the one record of the owner's yes, of its withdrawal, and of what was said since
+//	answers/ID/said      what the requester signed about it since (records)
+//	answers/ID/secrets.json  opens the grant's commitments to its author and its originals, should its owner want to show them
 //	ledger               custody log: every step of what left
 //
 // # What the network sees
@@ -51,6 +54,7 @@ type Home struct {
 
 	mu      sync.Mutex
 	cameras []Camera
+	folders map[string]library.FolderReport // as the last look found them
 	inbox   map[consent.RequestID]*Item
 	answers map[string]*Answer
 	sending map[string]context.CancelFunc   // answers being prepared or sent
@@ -60,6 +64,9 @@ type Home struct {
 	approved chan struct{} // there may be something to prepare or send
 	matched  chan struct{} // there may be drafts to make or to delete
 	queued   chan struct{} // there may be something in the outbox
+	speaking chan struct{} // there may be something to say about what left
+
+	watched map[string]map[consent.AgencyID]watched // by answer and docket
 }
 
 // Open opens a home's folder. It touches no network.
@@ -68,8 +75,9 @@ func Open(ctx context.Context, dir string, opt node.Options) (_ *Home, err error
 	if err != nil {
 		return nil, err
 	}
-	h := &Home{peer: peer, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
-		sending: map[string]context.CancelFunc{}, draftAt: map[consent.RequestID]time.Time{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1), queued: make(chan struct{}, 1)}
+	h := &Home{peer: peer, folders: map[string]library.FolderReport{}, inbox: map[consent.RequestID]*Item{}, answers: map[string]*Answer{},
+		sending: map[string]context.CancelFunc{}, draftAt: map[consent.RequestID]time.Time{}, changed: make(chan struct{}, 1), approved: make(chan struct{}, 1), matched: make(chan struct{}, 1), queued: make(chan struct{}, 1),
+		speaking: make(chan struct{}, 1), watched: map[string]map[consent.AgencyID]watched{}}
 	defer func() {
 		if err != nil {
 			h.Close()
@@ -143,6 +151,7 @@ func (h *Home) Run(ctx context.Context) error {
 	g.Go(func() error { return h.answer(ctx) })
 	g.Go(func() error { return h.draft(ctx) })
 	g.Go(func() error { return h.post(ctx) })
+	g.Go(func() error { return h.speak(ctx) })
 	return errors.Join(g.Wait(), h.peer.Stop())
 }
 
@@ -152,10 +161,13 @@ func (h *Home) Run(ctx context.Context) error {
 // a home answers after each request would else learn which of them it has footage of.
 func (h *Home) look(ctx context.Context) error {
 	for {
-		if _, err := h.library.Poll(ctx); err != nil && ctx.Err() == nil {
+		report, err := h.library.Poll(ctx)
+		if err != nil && ctx.Err() == nil {
 			h.peer.Log.Error("camera folders not read", "err", err)
 		}
+		h.found(report)
 		h.match(ctx)
+		h.watch()
 		select {
 		case h.matched <- struct{}{}:
 		default:
@@ -183,6 +195,7 @@ func (h *Home) Commands() node.Commands {
 	c["home.cameras.offer"] = node.Do(h.cameraOffer(true))
 	c["home.cameras.withdraw"] = node.Do(h.cameraOffer(false))
 	c["home.cameras.remove"] = node.Do(h.cameraRemove)
+	c["home.cameras.adopt"] = node.Do(h.cameraAdopt)
 	c["home.inbox"] = node.Do(h.list)
 	c["home.show"] = node.Do(h.show)
 	c["home.preview"] = node.Do(h.preview)
@@ -191,7 +204,13 @@ func (h *Home) Commands() node.Commands {
 	c["home.withdraw"] = node.Do(h.withdraw)
 	c["home.retry"] = node.Do(h.retry)
 	c["object"] = node.Do(h.object)
+	c["home.say"] = node.Do(h.say)
+	c["home.ledger.export"] = node.Do(h.export)
+	c["home.breach"] = node.Do(h.breach)
+	c["home.promises"] = node.Do(h.promises)
 	c["home.ledger"] = node.Do(h.readLedger)
+	c["home.household"] = node.Do(h.showHousehold)
+	c["home.household.set"] = node.Do(h.setHousehold)
 	c["home.rules"] = node.Do(h.showRules)
 	c["home.rules.test"] = node.Do(h.testRules)
 	return c

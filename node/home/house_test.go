@@ -108,7 +108,8 @@ func newHouse(t *testing.T) *house {
 	day := func(n int) consent.Time { return consent.At(faultNow.AddDate(0, 0, n)) }
 	note, err := consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: day(0), Ends: day(700),
 		Signers: []charter.Signer{{Name: "Ana", Key: signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{police},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}, signer)
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}, signer)
 	ok(t, err)
 	chain, err := charter.Start(note)
 	ok(t, err)

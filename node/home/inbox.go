@@ -62,6 +62,8 @@ type Card struct {
 	Witnessed   bool           `json:"witnessed"`
 	EarlierAsks int            `json:"earlier_requests"` // of this agency, known to this node
 	Answers     []AnswerStatus `json:"answers"`
+	Pending     []Pending      `json:"pending,omitempty"`   // of a household: what too few have approved
+	Approvals   int            `json:"approvals,omitempty"` // how many have to
 	Ended       string         `json:"ended,omitempty"`
 
 	Objections    []node.Objection    `json:"objections"`
@@ -70,6 +72,7 @@ type Card struct {
 	Outcome       node.Owed           `json:"outcome"`
 	Record        node.Tally          `json:"record"` // the agency's
 	Standing      node.AgencyStanding `json:"standing"`
+	Promises      node.Promises       `json:"promises"` // the agency's, to delete what it was given
 }
 
 // match looks at every live request. What does not match leaves no trace on this node and none
@@ -258,6 +261,7 @@ func (h *Home) list(_ context.Context, a List) ([]Card, error) {
 
 // RequestArg names one request by its id or the beginning of it.
 type RequestArg struct {
+	Order   string `json:"order,omitempty"` // of a household: one person's signed order, to decline or take back (household.go)
 	Request string `json:"request"`
 }
 
@@ -355,9 +359,13 @@ func (h *Home) card(r node.Request, item Item) Card {
 		}
 	}
 	c.Answers = h.answersTo(r.ID)
+	h.mu.Lock()
+	c.Pending, c.Approvals = h.waitsFor(r.ID)
+	h.mu.Unlock()
 	c.Objections, c.ReportMissing = h.peer.Objections(r), !h.peer.ExigentCounts(r.Agency)
 	c.Report, c.Outcome = h.peer.Owes(r)
 	c.Record, c.Standing = h.peer.Tally(r.Agency), h.peer.Standing(r.Agency)
+	c.Promises = h.peer.Promises(r.Agency)
 	return c
 }
 
@@ -370,6 +378,9 @@ func (h *Home) decline(_ context.Context, a RequestArg) (Item, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	item := h.inbox[id]
+	if err := h.refuses(a.Order, "decline", id); err != nil {
+		return Item{}, err
+	}
 	if h.shown(*item).State == "approved" {
 		return Item{}, node.WithHint(errors.New("footage was already approved for this request"), "`porchlight home withdraw "+short(id)+"` stops what has not left yet")
 	}
@@ -396,6 +407,10 @@ func earlier(a, b time.Time) time.Time {
 func (h *Home) cameraList(ctx context.Context, _ struct{}) ([]CameraStatus, error) {
 	h.mu.Lock()
 	cameras := slices.Clone(h.cameras)
+	problems := map[library.CameraID]string{}
+	for _, c := range cameras {
+		problems[c.Name] = h.problemOf(c)
+	}
 	h.mu.Unlock()
 	damaged, err := h.library.Damaged(ctx)
 	if err != nil {
@@ -408,9 +423,9 @@ func (h *Home) cameraList(ctx context.Context, _ struct{}) ([]CameraStatus, erro
 	out := []CameraStatus{}
 	for _, c := range cameras {
 		has := sums[c.Name]
-		s := CameraStatus{Camera: c, Recordings: has.Recordings, First: has.First, Last: has.Last, StartFrom: has.From}
+		s := CameraStatus{Camera: c, Recordings: has.Recordings, First: has.First, Last: has.Last, StartFrom: has.From, Problem: problems[c.Name]}
 		bad := slices.DeleteFunc(slices.Clone(damaged), func(r library.Recording) bool { return r.Camera != c.Name })
-		if n := len(bad); n > 0 {
+		if n := len(bad); n > 0 && s.Problem == "" {
 			s.Problem = fmt.Sprintf("%d files cannot be read, such as %s: %s", n, filepath.Base(bad[0].Path), bad[0].Damaged)
 		}
 		out = append(out, s)

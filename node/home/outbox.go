@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/p2p/forward"
@@ -54,27 +56,59 @@ func (h *Home) object(_ context.Context, a node.ObjectionNote) (node.Objected, e
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	waiting, err := h.peer.State.Glob("outbox/*.json")
+	l, err := h.leave([]byte(a.Note))
 	if err != nil {
 		return node.Objected{}, err
 	}
-	if len(waiting) >= maxLeaving {
-		return node.Objected{}, fmt.Errorf("%d documents wait to leave already", len(waiting))
+	return node.Objected{Request: r.ID, By: by, Running: l.Running, Leaves: l.At}, h.ledger.Note("owner", "objection approved", string(r.ID), "by "+by)
+}
+
+// Leaving says when a document goes to a steward, which publishes it.
+type Leaving struct {
+	At      time.Time `json:"at"`
+	Running bool      `json:"running"`
+}
+
+// leave queues a document. The caller holds h.mu.
+func (h *Home) leave(note []byte) (Leaving, error) {
+	if err := h.hidden(); err != nil {
+		return Leaving{}, node.WithHint(err, "add a steward that somebody else runs (`porchlight join` with its invitation)")
 	}
-	sum := sha256.Sum256([]byte(a.Note))
+	waiting, err := h.peer.State.Glob("outbox/*.json")
+	if err != nil {
+		return Leaving{}, err
+	}
+	if len(waiting) >= maxLeaving {
+		return Leaving{}, fmt.Errorf("%d documents wait to leave already", len(waiting))
+	}
+	sum := sha256.Sum256(note)
 	now := h.peer.Now().UTC()
-	l := leaving{Note: a.Note, Queued: now, NotBefore: now.Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay))))}
+	l := leaving{Note: string(note), Queued: now, NotBefore: now.Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay))))}
 	if err := h.disk().MkdirAll(h.peer.State.Path("outbox"), 0o700); err != nil {
-		return node.Objected{}, err
+		return Leaving{}, err
 	}
 	if err := node.WriteJSON(h.disk(), h.peer.State.Path("outbox", hex.EncodeToString(sum[:])+".json"), l); err != nil {
-		return node.Objected{}, err
+		return Leaving{}, err
 	}
 	select {
 	case h.queued <- struct{}{}:
 	default:
 	}
-	return node.Objected{Request: r.ID, By: by, Running: h.peer.Host() != nil, Leaves: l.NotBefore}, h.ledger.Note("owner", "objection approved", string(r.ID), "by "+by)
+	return Leaving{l.NotBefore, h.peer.Host() != nil}, nil
+}
+
+// leaves says what a document is and what it is about.
+func leaves(note []byte) (what, subject string, err error) {
+	kind, err := consent.Peek(note)
+	switch {
+	case err != nil:
+		return "", "", err
+	case kind == grant.BreachKind:
+		b, err := grant.OpenBreach(note)
+		return "breach record", string(b.Request), err
+	}
+	o, err := request.OpenObjection(note)
+	return "objection", string(o.Request), err
 }
 
 // post sends what waits in the outbox until ctx ends.
@@ -94,15 +128,12 @@ func (h *Home) post(ctx context.Context) error {
 				wait = min(wait, max(next.Sub(h.peer.Now()), time.Second))
 			}
 		}
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return nil
 		case <-h.queued:
-		case <-t.C:
+		case <-time.After(wait):
 		}
-		t.Stop()
 	}
 }
 
@@ -118,7 +149,7 @@ func (h *Home) postOne(ctx context.Context, name string) (next time.Time, err er
 	if now.Before(l.NotBefore) {
 		return l.NotBefore, nil
 	}
-	o, err := request.OpenObjection([]byte(l.Note))
+	what, subject, err := leaves([]byte(l.Note))
 	if err != nil {
 		return time.Time{}, errors.Join(err, h.disk().Remove(name))
 	}
@@ -134,9 +165,9 @@ func (h *Home) postOne(ctx context.Context, name string) (next time.Time, err er
 	}
 	switch {
 	case err == nil:
-		return time.Time{}, errors.Join(h.disk().Remove(name), h.ledger.Note("node", "objection handed to a steward", string(o.Request), ""))
+		return time.Time{}, errors.Join(h.leftAs([]byte(l.Note), "public"), h.disk().Remove(name), h.ledger.Note("node", what+" handed to a steward", subject, ""))
 	case now.Sub(l.Queued) > leavingFor:
-		return time.Time{}, errors.Join(err, h.disk().Remove(name), h.ledger.Note("node", "objection given up", string(o.Request), err.Error()))
+		return time.Time{}, errors.Join(err, h.leftAs([]byte(l.Note), ""), h.disk().Remove(name), h.ledger.Note("node", what+" given up", subject, err.Error()))
 	}
 	l.Attempts++
 	l.NotBefore = now.Add(backOff(l.Attempts))

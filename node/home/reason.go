@@ -27,6 +27,7 @@ const (
 	RequesterFull    Reason = "requester-full"
 	RequesterLimit   Reason = "requester-limit"
 	RequesterTrouble Reason = "requester-trouble"
+	RequesterDecides Reason = "requester-decides"
 	RequesterRefuses Reason = "requester-refuses"
 	Trouble          Reason = "trouble" // anything else; the answer's Problem says what
 )
@@ -43,7 +44,7 @@ const (
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, NoPath, PathsUsed, RequesterBusy, RequesterFull, RequesterLimit,
+	return []Reason{RecordingGone, RecordingChanged, DiskFull, Unreachable, ConnectionLost, NoPath, PathsUsed, RequesterBusy, RequesterDecides, RequesterFull, RequesterLimit,
 		RequesterTrouble, RequesterRefuses, Trouble, RequestOver, NotAllowed, CameraChanged, CopyDamaged, RecordDamaged, Restored}
 }
 
@@ -77,6 +78,8 @@ func (r Reason) Words() string {
 		return "it was cut on every path over stewards that it may take"
 	case RequesterBusy:
 		return "the requester takes in as many others as it can"
+	case RequesterDecides:
+		return "an officer of the requester has to decide about the terms"
 	case RequesterFull:
 		return "the requester has no room"
 	case RequesterLimit:
@@ -120,6 +123,8 @@ func (r Reason) WayOut() string {
 		return "nothing to do: it is tried again; `porchlight home status` says which stewards are connected, and `porchlight home retry` takes others"
 	case PathsUsed:
 		return "somebody may want to see over whom it goes next: `porchlight home retry` tries stewards anew, with --address-shown it goes straight, and `porchlight home withdraw` stops it"
+	case RequesterDecides:
+		return "nothing to do: it is tried until the request expires; they may be unable to work with terms that are tighter than they asked for"
 	case RequesterFull, RequesterTrouble:
 		return "nothing to do here: it goes on where it stopped once the requester has mended it; the request names a contact"
 	case RequesterLimit:
@@ -195,6 +200,8 @@ func reasonOf(err error) Reason {
 		return RequesterBusy
 	case deliver.ClassNoRoom:
 		return RequesterFull
+	case deliver.ClassOfficer:
+		return RequesterDecides
 	case deliver.ClassTooLarge:
 		return RequesterLimit
 	case deliver.ClassInternal:

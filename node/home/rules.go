@@ -23,8 +23,13 @@ func (h *Home) hidesBy(c node.HomeConfig, r node.Request) string {
 
 // decide is what the switches of those settings do with a request at some moment.
 func (h *Home) decide(c node.HomeConfig, r node.Request, at time.Time) (rules.Action, string) {
+	return rules.Decide(c.Switches, h.asker(r), r.Body, h.local(c, at))
+}
+
+// asker is what dockets and papers say of who made a request.
+func (h *Home) asker(r node.Request) rules.Asker {
 	a, _ := h.peer.Agency(r.Agency) // hidesBy has asked; the zero class is on no list
-	return rules.Decide(c.Switches, a.Class, r.Body, h.local(c, at), h.peer.ExigentCounts(r.Agency))
+	return rules.Asker{Class: a.Class, Exigent: h.peer.ExigentCounts(r.Agency), Breaches: h.peer.AnyBreach(r.Agency)}
 }
 
 // local is a moment as the owner's clock shows it.
@@ -44,8 +49,7 @@ func (h *Home) action(r node.Request) rules.Action {
 	if item.State == "approved" {
 		return max(now, item.Action, rules.Tell)
 	}
-	a, _ := h.peer.Agency(r.Agency)
-	return max(now, rules.Stays(c.Switches, a.Class, r.Body, item.Action))
+	return max(now, rules.Stays(c.Switches, h.asker(r), r.Body, item.Action))
 }
 
 // forget undoes what was done for a request before the switches came to ignore it. What its owner decided
@@ -110,7 +114,7 @@ type Outcome struct {
 }
 
 // testRules judges every request in this home's dockets by the rules, on which nothing is changed. Charter,
-// cameras and recordings are those of now, the hour is that at which the request was made.
+// breach records, cameras and recordings are those of now, the hour is that at which the request was made.
 func (h *Home) testRules(ctx context.Context, a RulesTest) ([]Replayed, error) {
 	now := h.peer.Config.Home
 	try := now

@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/consent/rules"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -295,7 +297,56 @@ func TestRulesInConfig(t *testing.T) {
 	ok(t, os.WriteFile(path, []byte(strings.ReplaceAll("[home]\n"+example[2:], "#\n", "\n")), 0o600))
 	c, err := node.ReadConfig(path, node.Home)
 	ok(t, err)
-	if s := c.Home.Switches; len(s) != 2 || s[0].Quiet != night || s[0].Do != rules.Hold || s[1].Do != rules.Ignore || s[1].Classes[1] != charter.Immigration {
+	if s := c.Home.Switches; len(s) != 3 || !s[2].Breaches || s[2].Do != rules.Ignore || s[0].Breaches || s[0].Quiet != night || s[0].Do != rules.Hold || s[1].Do != rules.Ignore || s[1].Classes[1] != charter.Immigration {
 		t.Errorf("the example says %+v", s)
+	}
+}
+
+// Cai shows that the police are silent about her clip. Every card of theirs says so, and Ana, who wants to hear from no such agency, is told
+// nothing more, for as long as it stands.
+func TestOwnersRefuseOnBreaches(t *testing.T) {
+	h := newHouse(t)
+	refuse := rules.Switch{Breaches: true, Do: rules.Ignore}
+	h.at(0, "21:00", refuse)
+	if h.inboxHas(false) != 1 {
+		t.Fatal("without a breach the request is not told")
+	}
+	r := h.peer.Requests()[0]
+	card := func() Card {
+		c, err := h.show(t.Context(), RequestArg{Request: string(r.ID)})
+		ok(t, err)
+		return c
+	}
+	if c := card(); c.Promises.Words() != "" {
+		t.Errorf("before anybody showed anything the card says %q", c.Promises.Words())
+	}
+	key, then := mustKey(grant.KeyName), consent.At(faultNow.AddDate(0, 0, -16))
+	release := grant.Release{CID: "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi", Secret: grant.Secret(consent.HashText([]byte("secret")))}
+	receipt, err := consent.Sign(grant.Receipt{Grant: consent.GrantID(consent.HashText([]byte("grant"))), GrantKey: key.Verifier(), CID: release.CID,
+		Commitment: release.Commitment(), State: grant.Held, SealedSHA256: consent.HashText([]byte("sealed")), DeleteBy: consent.At(then.AddDate(0, 0, 30)), At: then,
+		Key: reception.Verifier()}, reception)
+	ok(t, err)
+	breach, err := consent.Sign(grant.Breach{Agency: r.Agency, Request: r.ID, Fault: grant.FaultMissing, Receipt: string(receipt), Created: consent.At(faultNow),
+		Key: key.Verifier()}, key)
+	ok(t, err)
+	ok(t, h.peer.AdmitPaper(breach))
+	if c := card(); c.Promises.BreachesStand != 1 || !strings.Contains(c.Promises.Words(), "owners showed once") {
+		t.Errorf("the card says %q", c.Promises.Words())
+	}
+	h.at(0, "21:05")
+	if h.inboxHas(false) != 1 {
+		t.Error("without the switch the request is told no more")
+	}
+	h.at(0, "21:10", refuse)
+	if h.inboxHas(true) != 0 || h.kept() != "" {
+		t.Errorf("%d in the inbox, %q on disk", h.inboxHas(true), h.kept())
+	}
+	list, err := h.testRules(t.Context(), RulesTest{})
+	if ok(t, err); len(list) != 1 || list[0].Done != "ignored" || list[0].Why != "switch 1: every request, of an agency that owners showed to break what it signed" {
+		t.Errorf("%+v", list)
+	}
+	h.at(0, "21:15")
+	if h.inboxHas(false) != 1 {
+		t.Error("what the switch no longer ignores is not told")
 	}
 }

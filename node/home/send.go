@@ -35,38 +35,41 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 	if err != nil {
 		return lost(err)
 	}
-	if !stored.open() || g.Request != r.ID || len(stored.Decisions) != len(g.Releases) || len(stored.Releases) != len(g.Releases) {
-		return because(RecordDamaged, errors.New(RecordDamaged.Words()))
+	var manifests []grant.Manifest
+	offer := deliver.Offer{Grant: noteBytes}
+	for i := range g.Releases {
+		note, err := os.ReadFile(h.file(&a, fmt.Sprintf("%d.manifest", i)))
+		if err != nil {
+			return lost(err)
+		}
+		m, err := grant.OpenManifest(note, g.Key)
+		if err != nil {
+			return err
+		}
+		manifests = append(manifests, m)
+		offer.Releases = append(offer.Releases, deliver.Release{Manifest: note})
+	}
+	if err := decided(stored, g, r.ID, manifests); err != nil {
+		return because(RecordDamaged, err)
 	}
 	if err := h.sameSources(stored, r); err != nil {
 		return err
 	}
-	offer := deliver.Offer{Grant: noteBytes}
 	for i, rel := range g.Releases {
-		manifest, err := os.ReadFile(h.file(&a, fmt.Sprintf("%d.manifest", i)))
-		if err != nil {
-			return lost(err)
-		}
-		m, err := grant.OpenManifest(manifest, g.Key)
-		if err != nil {
-			return err
-		}
-		if m.CID != rel.CID || stored.Releases[i].Root != string(rel.CID) || !stored.Decisions[i].Allows(r.ID, stored.Releases[i].Camera, m.Asked) {
-			return because(RecordDamaged, fmt.Errorf("release %s: no decision of the owner covers it", rel.CID))
-		}
 		src, err := openSource(h.file(&a, fmt.Sprintf("%d", i)), rel.SealedBytes)
 		if err != nil {
 			return err
 		}
 		defer src.file.Close()
 		keyFile := h.file(&a, fmt.Sprintf("%d.key", i))
-		offer.Releases = append(offer.Releases, deliver.Release{Root: string(rel.CID), Blocks: src, Manifest: manifest, Key: func() []byte {
+		to := &offer.Releases[i]
+		to.Root, to.Blocks, to.Key = string(rel.CID), src, func() []byte {
 			b, err := os.ReadFile(keyFile)
 			if err != nil {
 				h.peer.Log.Error("release key unreadable", "err", err)
 			}
 			return []byte(strings.TrimSpace(string(b)))
-		}})
+		}
 	}
 	over, err := h.path(a.ID)
 	if err != nil {
@@ -100,6 +103,35 @@ func (h *Home) send(ctx context.Context, a Answer, r node.Request) error {
 		a.Problem = ""
 		return nil
 	})
+}
+
+// decided refuses to send anything of a grant of which one release is not covered by a decision of its owner, as they are stored.
+func decided(stored Answer, g grant.Grant, request consent.RequestID, manifests []grant.Manifest) error {
+	n := len(g.Releases)
+	if !stored.open() || g.Request != request || len(stored.Decisions) != n || len(stored.Releases) != n || len(manifests) != n {
+		return errors.New(RecordDamaged.Words())
+	}
+	for i, rel := range g.Releases {
+		if manifests[i].CID != rel.CID || stored.Releases[i].Root != string(rel.CID) || !stored.Decisions[i].Allows(request, stored.Releases[i].Camera, manifests[i].Asked) {
+			return fmt.Errorf("release %s: no decision of the owner covers it", rel.CID)
+		}
+	}
+	return nil
+}
+
+// earned refuses the key of a release to anything but the receipt for all of its bytes, which the reception key of the request signed.
+func earned(note []byte, reception consent.VerifierKey, id consent.GrantID, g grant.Grant, root, sealed string) error {
+	rec, err := grant.OpenReceipt(note, reception)
+	if err != nil {
+		return err
+	}
+	if h, err := grant.HoldingOf(id, g, consent.ReleaseID(root)); err != nil || !h.Signed(rec) || rec.State != grant.Held {
+		return errors.New("the receipt is for another release")
+	}
+	if rec.SealedSHA256 != sealed {
+		return errors.New("the receipt names other bytes than were sent")
+	}
+	return nil
 }
 
 // sameSources says whether every camera of an answer is still offered, still sees what the request
@@ -157,20 +189,20 @@ func (s *session) accepted(note []byte) error {
 // received lets the key of a release go. Its step is the moment after which withdrawing the answer
 // no longer holds the key back; the ledger and the answer's record have it before it leaves.
 func (s *session) received(root string, note []byte) error {
-	rec, err := grant.OpenReceipt(note, s.request.Body.ReceptionKey)
-	if err != nil {
-		return err
-	}
 	i := s.index(root)
-	if i < 0 || rec.Grant != s.grantID || string(rec.CID) != root || rec.State != grant.Held {
+	if i < 0 {
 		return errors.New("the receipt is for another release")
 	}
 	manifest, err := os.ReadFile(s.path(fmt.Sprintf("%d.manifest", i)))
 	if err != nil {
 		return err
 	}
-	if m, err := grant.OpenManifest(manifest, s.grant.Key); err != nil || m.SealedSHA256 != rec.SealedSHA256 {
-		return errors.New("the receipt names other bytes than were sent")
+	m, err := grant.OpenManifest(manifest, s.grant.Key)
+	if err != nil {
+		return err
+	}
+	if err := earned(note, s.request.Body.ReceptionKey, s.grantID, s.grant, root, m.SealedSHA256); err != nil {
+		return err
 	}
 	if err := s.disk().WriteFile(s.path(fmt.Sprintf("%d.receipt", i)), note, 0o600); err != nil {
 		return err
@@ -200,16 +232,23 @@ func (s *session) progress(root string, have, _ int64) {
 		return
 	}
 	rel := &a.Releases[i]
-	if had := have - 1; s.sent[i] == 0 && had != rel.Have {
-		further := had > rel.Have
-		if rel.Have = had; further { // the session before this one brought something
-			if err := errors.Join(s.goesOn(a), s.record(a)); err != nil {
-				s.peer.Log.Error("answer's record not written", "answer", a.ID, "err", err)
-			}
-		}
+	first, had := rel.Sent == 0, have-1
+	further := s.sent[i] == 0 && had > rel.Have // the session before this one brought something
+	if s.sent[i] == 0 {
+		rel.Have = had
 	}
 	s.sent[i]++
 	rel.Sent = max(rel.Sent, have)
+	var err error
+	if further {
+		err = s.goesOn(a)
+	}
+	if first || further { // that something left is on record whatever happens
+		err = errors.Join(err, s.record(a))
+	}
+	if err != nil {
+		s.peer.Log.Error("answer's record not written", "answer", a.ID, "err", err)
+	}
 }
 
 // broken gives a session's error its reason where only the place it came from says it.

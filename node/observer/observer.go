@@ -1,6 +1,7 @@
 // Package observer is the node without footage: a steward, which is first contact and gossip
-// hub for others, or an observer, who keeps and checks the dockets. Both hold what is public and
-// nothing else, and serve it over HTTP where their owner names an address (package tiles).
+// hub for others, or an observer, who keeps and checks the dockets. Both hold what is public, and serve it over HTTP
+// where their owner names an address (package tiles); either may hold a witness's key. A steward also carries the
+// sealed paths of answers.
 package observer
 
 import (

@@ -180,6 +180,18 @@ var columns = []column{
 		}
 		return strings.Join(all, "\n")
 	}},
+	{"breaches_stand", func(q node.RequestRecord) string { return fmt.Sprint(breaches(q, true)) }},
+	{"breaches_answered", func(q node.RequestRecord) string { return fmt.Sprint(breaches(q, false)) }},
+}
+
+// breaches counts the breach records about what answered a request that stand, or that were answered since.
+func breaches(q node.RequestRecord, stand bool) (n int) {
+	for _, b := range q.Breaches {
+		if b.Stands == stand {
+			n++
+		}
+	}
+	return n
 }
 
 func ending(q node.RequestRecord, say func(node.Ending) string) string {

@@ -66,7 +66,8 @@ func newTown(t *testing.T) *town {
 	w.policeID, w.shiresID = w.police.ID(), w.sheriff.ID()
 	w.note = must(consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(w.now), Ends: consent.At(w.now.AddDate(2, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana Silva", Key: w.ana.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{w.police, w.sheriff},
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, w.ana))
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, w.ana))
 	chain := must(charter.Start(w.note))
 	dir := filepath.Join(t.TempDir(), "watch")
 	if err := errors.Join(node.Create(dir, node.Observe), node.WriteCharter(durable.Disk{}, filepath.Join(dir, "charter"), chain)); err != nil {

@@ -53,7 +53,7 @@ func pairOver(t *testing.T, transport string, answer func(from string, question 
 	if err := asks.Connect(t.Context(), addrs[i]); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); len(Speaks(asks, proto)) == 0; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); len(Speaks(asks, proto)) == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody is known to speak the protocol")
 		}

@@ -54,7 +54,7 @@ func BenchmarkDelivery(b *testing.B) {
 			for b.Loop() {
 				cfg := sendConfig(h, kind)
 				cfg.Timing = Timing{}
-				if err := Send(b.Context(), cfg, Offer{[]byte("g"), []Release{r}}, trusting()); err != nil {
+				if err := Send(b.Context(), cfg, Offer{Grant: []byte("g"), Releases: []Release{r}}, trusting()); err != nil {
 					b.Fatal(err)
 				}
 			}

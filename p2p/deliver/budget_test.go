@@ -60,7 +60,7 @@ func TestSessionBudget(t *testing.T) {
 				cfg := sendConfig(h, kind)
 				cfg.Timing = Timing{}
 				running.Go(func() {
-					if err := Send(t.Context(), cfg, Offer{[]byte("g"), []Release{f.release()}}, trusting()); err != nil {
+					if err := Send(t.Context(), cfg, Offer{Grant: []byte("g"), Releases: []Release{f.release()}}, trusting()); err != nil {
 						t.Error(err)
 					}
 				})

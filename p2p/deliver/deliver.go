@@ -23,6 +23,9 @@
 //	  R → H  receipt    once every block is stored
 //	  H → R  key        once the receipt was verified
 //	  R → H  confirm    empty
+//	for each word the home has to say about releases that were delivered, now or before:
+//	  H → R  word       a document
+//	  R → H  answer     a document, or nothing
 //	H → R  pad        any number of them, over stewards; R throws them away
 //	H closes its side.
 //
@@ -74,8 +77,9 @@ const (
 	minBucket   = 64 << 10 // of a delivery over stewards
 	maxPad      = 64 << 10
 	maxRoot     = 128
-	sendAhead   = 4 // blocks that a sender has read and not sent
-	unwritten   = 2 // blocks that a receiver has begun to read and not written: what it loses when it is killed
+	MaxWords    = 16 // of one session
+	sendAhead   = 4  // blocks that a sender has read and not sent
+	unwritten   = 2  // blocks that a receiver has begun to read and not written: what it loses when it is killed
 )
 
 // BlockSource reads the blocks of one release's DAG in depth-first pre-order, root first.
@@ -94,10 +98,11 @@ type Release struct {
 	Key      func() []byte // called only once the receipt was verified; the result is wiped after it was sent
 }
 
-// Offer is a grant and those of its releases that are still to be sent, in that order.
+// Offer is a grant, those of its releases that are still to be sent, in that order, and what is to be said about them.
 type Offer struct {
 	Grant    []byte
 	Releases []Release
+	Words    [][]byte // at most MaxWords
 }
 
 // Hooks let the sender's node look at what comes back. Accepted and Received are required.
@@ -106,6 +111,7 @@ type Hooks struct {
 	Received  func(root string, receipt []byte) error // nil lets the release key go
 	Confirmed func(root string)                       // the requester confirmed that it has the key
 	Progress  func(root string, sent, total int64)    // in blocks, those that the requester had included
+	Answered  func(word int, answer []byte) error     // required where there are words
 }
 
 // SendConfig says who sends where.
@@ -166,6 +172,8 @@ type Receiver interface {
 	Complete(ctx context.Context, from ed25519.PublicKey, root string) (receipt []byte, err error)
 	// Key takes the release key, which is wiped afterwards; nil sends the confirmation.
 	Key(ctx context.Context, from ed25519.PublicKey, root string, key []byte) error
+	// Word judges what the home says about its releases; the answer goes back. An error goes back as one of Grant does.
+	Word(ctx context.Context, from ed25519.PublicKey, word []byte) (answer []byte, err error)
 }
 
 // Sink stores one release's verified blocks. One session uses it at a time, one call at a time.
@@ -200,6 +208,7 @@ const (
 	ClassInternal   = "internal"
 	ClassNoRoom     = "no-room"   // the requester has no room now, and keeps what arrived
 	ClassTooLarge   = "too-large" // a release over what the requester takes
+	ClassOfficer    = "officer"   // an officer of the requester has to decide about the terms; try again later
 )
 
 // ErrUnreachable is what Send returns, with the reasons, when no reply address answered.

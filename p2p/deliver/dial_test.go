@@ -28,7 +28,7 @@ func over(t *testing.T, h *host.Host, timing Timing, addrs ...string) (string, e
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	err := Send(ctx, cfg, Offer{[]byte("g"), []Release{newFilm(t, 3<<20).release()}}, hooks)
+	err := Send(ctx, cfg, Offer{Grant: []byte("g"), Releases: []Release{newFilm(t, 3<<20).release()}}, hooks)
 	return carrier, err
 }
 

@@ -130,6 +130,7 @@ type vault struct {
 	from     []ed25519.PublicKey
 	keys     map[string]string
 	receipts int
+	words    []string
 }
 
 type shelf struct {
@@ -197,11 +198,18 @@ func (v *vault) Key(_ context.Context, _ ed25519.PublicKey, root string, key []b
 	return v.step("key")
 }
 
+func (v *vault) Word(_ context.Context, _ ed25519.PublicKey, word []byte) ([]byte, error) {
+	v.mu.Lock()
+	v.words = append(v.words, string(word))
+	v.mu.Unlock()
+	return []byte("heard " + string(word)), v.step("word")
+}
+
 // settled waits until the session is done with the shelf: the other side hears of a bad block before
 // the good ones behind it are all written.
 func (s *shelf) settled(t *testing.T) *shelf {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); s.closed.Load() == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); s.closed.Load() == 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("the session never ended")
 		}

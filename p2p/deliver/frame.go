@@ -21,6 +21,8 @@ const (
 	kindConfirm    = 8
 	kindError      = 9
 	kindPad        = 10
+	kindWord       = 11
+	kindAnswer     = 12
 )
 
 const headerLen = 5
@@ -29,6 +31,7 @@ const headerLen = 5
 var frameLimit = [...]int{
 	kindGrant: MaxDocument, kindAcceptance: MaxDocument, kindManifest: 1 + maxRoot + MaxDocument, kindHave: 8,
 	kindBlock: MaxBlock, kindReceipt: MaxDocument, kindKey: MaxKey, kindConfirm: 0, kindError: maxClass, kindPad: maxPad,
+	kindWord: MaxDocument, kindAnswer: MaxDocument,
 }
 
 // decodeHeader checks a frame's header and takes no memory for its body.

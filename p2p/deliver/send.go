@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/bits"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,9 @@ import (
 func Send(ctx context.Context, cfg SendConfig, offer Offer, hooks Hooks) error {
 	if hooks.Accepted == nil || hooks.Received == nil {
 		return errors.New("deliver: hooks Accepted and Received are required")
+	}
+	if n := len(offer.Words); n > MaxWords || n > 0 && hooks.Answered == nil {
+		return fmt.Errorf("deliver: %d words; at most %d, and the hook Answered", n, MaxWords)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -119,6 +123,7 @@ type sender struct {
 	hooks Hooks
 	log   *slog.Logger
 	bufs  [][]byte
+	last  atomic.Bool // the last block of a release is being sent, or was
 }
 
 func (s *sender) run(offer Offer) error {
@@ -135,6 +140,18 @@ func (s *sender) run(offer Offer) error {
 	for _, r := range offer.Releases {
 		if err := s.release(r); err != nil {
 			return fmt.Errorf("deliver: release %s: %w", r.Root, err)
+		}
+	}
+	for i, w := range offer.Words {
+		if err := s.send(kindWord, w); err != nil {
+			return s.why(err)
+		}
+		b, err := s.answer(kindAnswer)
+		if err != nil {
+			return err
+		}
+		if err := s.hooks.Answered(i, b); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -218,12 +235,20 @@ func (s *sender) blocks(r Release, from, total int64) ([]byte, error) {
 		}
 		heard <- reply{b, unexpected(err)}
 	}()
+	s.last.Store(from == total)
 	early := make(chan struct{}) // closed when the other side spoke before its turn
 	sendErr := make(chan error, 1)
 	go func() { sendErr <- s.stream(r, from, total, early) }()
 	var rep reply
 	select {
 	case rep = <-heard:
+		if rep.err == nil && s.last.Load() { // its write is about to return
+			select {
+			case err := <-sendErr:
+				return rep.b, err
+			case <-time.After(min(2*time.Second, s.timing.Idle)):
+			}
+		}
 		close(early)
 		s.SetWriteDeadline(time.Now())
 		err := <-sendErr
@@ -291,6 +316,7 @@ func (s *sender) stream(r Release, from, total int64, stop <-chan struct{}) erro
 				return errEarly
 			default:
 			}
+			s.last.Store(i == total-1)
 			if err := s.send(kindBlock, b.data); err != nil {
 				return err
 			}

@@ -232,12 +232,25 @@ func (s *session) run(ctx context.Context) error {
 	for _, r := range roots {
 		open[r] = true
 	}
-	for {
-		m, err := s.manifest()
+	for words := 0; ; {
+		kind, m, err := s.next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err
+		}
+		if kind == kindWord {
+			if words++; words > MaxWords {
+				return refuse(ClassProtocol, "more than %d words", MaxWords)
+			}
+			answer, err := s.r.Word(ctx, s.from, m)
+			if err != nil {
+				return spoken(err)
+			}
+			if err := s.send(kindAnswer, answer); err != nil {
+				return err
+			}
+			continue
 		}
 		root, manifest, err := decodeManifest(m)
 		if err != nil {
@@ -257,21 +270,25 @@ func (s *session) run(ctx context.Context) error {
 	}
 }
 
-// manifest waits for the next release, over what only pads.
-func (s *session) manifest() ([]byte, error) {
+// next waits for the next release's manifest or the next word, over what only pads.
+func (s *session) next() (kind byte, b []byte, err error) {
 	for most := s.bytes/4 + 2*minBucket; ; {
 		kind, n, err := s.header(s.timing.Answer)
-		if err != nil || kind != kindPad {
-			if err != nil {
-				return nil, err
-			}
-			return s.rest(kindManifest, kind, n)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case kind == kindWord:
+			b, err := s.rest(kindWord, kind, n)
+			return kind, b, err
+		case kind != kindPad:
+			b, err := s.rest(kindManifest, kind, n)
+			return kind, b, err
 		}
 		if most -= headerLen + int64(n); most < 0 {
-			return nil, refuse(ClassOversize, "more padding than a delivery of %d bytes needs", s.bytes)
+			return 0, nil, refuse(ClassOversize, "more padding than a delivery of %d bytes needs", s.bytes)
 		}
 		if err := s.body(make([]byte, n)); err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 	}
 }

@@ -225,7 +225,7 @@ func besiegedHome(t *testing.T, addr string) func(string) int64 {
 	return func(string) int64 {
 		_, key, _ := ed25519.GenerateKey(rand.Reader)
 		began := time.Now()
-		if err := Send(t.Context(), SendConfig{Key: key, Addrs: []string{addr}}, Offer{[]byte("g"), []Release{f.release()}}, trusting()); err != nil {
+		if err := Send(t.Context(), SendConfig{Key: key, Addrs: []string{addr}}, Offer{Grant: []byte("g"), Releases: []Release{f.release()}}, trusting()); err != nil {
 			t.Errorf("not delivered: %v", err)
 		}
 		return int64(time.Since(began))

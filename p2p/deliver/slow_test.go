@@ -71,7 +71,7 @@ func TestSlowLink(t *testing.T) {
 		}
 		plain := time.Since(began)
 		began = time.Now()
-		if err := Send(t.Context(), SendConfig{Key: key, Addrs: h.Addrs(), Network: home}, Offer{[]byte("g"), []Release{f.release()}}, trusting()); err != nil {
+		if err := Send(t.Context(), SendConfig{Key: key, Addrs: h.Addrs(), Network: home}, Offer{Grant: []byte("g"), Releases: []Release{f.release()}}, trusting()); err != nil {
 			t.Fatal(err)
 		}
 		ours := time.Since(began)

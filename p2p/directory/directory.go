@@ -16,7 +16,7 @@
 // # Limits
 //
 // A stream carries one question and one answer (door.go). A server takes no question of more than 20 KiB, no more than 32 at
-// once and 2 of one peer, and of one peer 600 at first and then 2 in a second; it keeps 256 checkpoints and 512 steward
+// once and 4 of one peer, and of one peer 600 at first and then 2 in a second; it keeps 256 checkpoints and 512 steward
 // records, in memory. Who asks takes no answer of more than 128 KiB and waits ten seconds for one of them, and half a minute
 // for all of a search.
 //

@@ -29,8 +29,8 @@ const (
 	maxKey      = 128
 	patience    = 10 * time.Second // for one question and its answer
 	maxBusy     = 32               // questions answered at once
-	maxBusyPeer = 2
-	burst       = 600 // questions of one peer; a server that comes to know the others asks a lot at first
+	maxBusyPeer = 4                // a search, a look at who is connected, and a refresh of the table go on beside each other
+	burst       = 600              // questions of one peer; a server that comes to know the others asks a lot at first
 	perSecond   = 2
 	maxWatched  = 4096
 )

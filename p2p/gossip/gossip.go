@@ -111,10 +111,11 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 			if !h.Mesh(p.String()) {
 				return errors.New("gossip: not a mesh peer")
 			}
-			if t.ward.deaf(p) {
+			if t.ward.deaf(p, h.Source(p)) {
 				return errors.New("gossip: it sent too much")
 			}
 			t.copies.Add(int64(len(rpc.GetPublish())))
+			tame(rpc.GetControl())
 			return nil
 		}),
 		pubsub.WithPeerScore(score, thresholds),
@@ -139,6 +140,16 @@ func (t *Topic) join(ctx context.Context, check func(string, []byte) Verdict) er
 	return nil
 }
 
+// tame holds a peer to the longest back-off that one of ours asks for when it leaves the mesh: gossipsub keeps each until
+// it is over, also those of peers that are gone, and takes any number of seconds.
+func tame(c *pb.ControlMessage) {
+	for _, prune := range c.GetPrune() {
+		if most := uint64(pubsub.GossipSubPruneBackoff / time.Second); prune.GetBackoff() > most {
+			prune.Backoff = &most
+		}
+	}
+}
+
 func (t *Topic) validator(check func(string, []byte) Verdict) pubsub.ValidatorEx {
 	return func(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 		judge := func() Verdict {
@@ -153,7 +164,7 @@ func (t *Topic) validator(check func(string, []byte) Verdict) pubsub.ValidatorEx
 			v = judge()
 		} else {
 			var looked, out bool
-			v, looked, out = t.ward.judge(from, judge)
+			v, looked, out = t.ward.judge(from, t.h.Source(from), judge)
 			if out {
 				t.part(from, errors.New("it sent messages that anybody can tell to be wrong"))
 			}

@@ -14,7 +14,10 @@ const (
 	rejectedFor = blockFor               // until they are forgotten
 	maxIgnored  = 512                    // messages at once: a steward that was away for long passes on what it caught up
 	ignoredWait = 500 * time.Millisecond // until another one is looked at
-	maxWarded   = 4096                   // peers remembered
+	maxWarded   = 4096                   // peers remembered, and sources
+	// What the peers of one source (host.Source) may send together, in the ignored messages of one peer: gossipsub remembers
+	// each for seenTTL, and a peer that is out of them comes back under another id.
+	maxSiblings = 4
 )
 
 // ward counts what each peer's messages came to. gossipsub's own score does too, but it is looked at every few seconds
@@ -22,8 +25,15 @@ const (
 type ward struct {
 	now func() time.Time
 
-	mu    sync.Mutex
-	peers map[peer.ID]*conduct
+	mu      sync.Mutex
+	peers   map[peer.ID]*conduct
+	sources map[string]*siblings
+}
+
+// siblings is what the peers of one source sent that was ignored.
+type siblings struct {
+	ignored float64
+	last    time.Time
 }
 
 type conduct struct {
@@ -35,7 +45,9 @@ type conduct struct {
 	last     time.Time
 }
 
-func newWard() *ward { return &ward{now: time.Now, peers: map[peer.ID]*conduct{}} }
+func newWard() *ward {
+	return &ward{now: time.Now, peers: map[peer.ID]*conduct{}, sources: map[string]*siblings{}}
+}
 
 // of is a peer's conduct up to now. The caller holds w.mu.
 func (w *ward) of(p peer.ID) *conduct {
@@ -72,10 +84,45 @@ func (w *ward) forget(now time.Time) {
 	}
 }
 
-// deaf says whether nothing of a peer is taken in just now: it is out, or has sent too much that nobody needed.
-func (w *ward) deaf(p peer.ID) bool {
+// from is what a source's peers sent up to now. The caller holds w.mu.
+func (w *ward) from(source string) *siblings {
+	now := w.now()
+	s := w.sources[source]
+	if s == nil {
+		if len(w.sources) >= maxWarded {
+			w.forgetSources(now)
+		}
+		s = &siblings{last: now}
+		w.sources[source] = s
+	}
+	s.ignored = max(0, s.ignored-maxSiblings*now.Sub(s.last).Seconds()/ignoredWait.Seconds())
+	s.last = now
+	return s
+}
+
+// forgetSources makes room: those that may send all again go, and if there are none, the one heard of least recently.
+func (w *ward) forgetSources(now time.Time) {
+	var oldest string
+	for k, s := range w.sources {
+		if now.Sub(s.last) > maxIgnored*ignoredWait {
+			delete(w.sources, k)
+		} else if oldest == "" || s.last.Before(w.sources[oldest].last) {
+			oldest = k
+		}
+	}
+	if len(w.sources) >= maxWarded {
+		delete(w.sources, oldest)
+	}
+}
+
+// deaf says whether nothing of a peer is taken in just now: it is out, or has sent too much that nobody needed, or those
+// of its source have.
+func (w *ward) deaf(p peer.ID, source string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.sources[source] != nil && w.from(source).ignored >= maxSiblings*maxIgnored {
+		return true
+	}
 	if w.peers[p] == nil {
 		return false
 	}
@@ -85,7 +132,7 @@ func (w *ward) deaf(p peer.ID) bool {
 
 // judge runs a check of a peer's message. looked is false where the peer was out before, and nobody checked; out is true
 // for the message that puts it out.
-func (w *ward) judge(p peer.ID, check func() Verdict) (v Verdict, looked, out bool) {
+func (w *ward) judge(p peer.ID, source string, check func() Verdict) (v Verdict, looked, out bool) {
 	w.mu.Lock()
 	c := w.of(p)
 	w.mu.Unlock()
@@ -103,6 +150,7 @@ func (w *ward) judge(p peer.ID, check func() Verdict) (v Verdict, looked, out bo
 	switch v {
 	case Ignore:
 		c.ignored++
+		w.from(source).ignored++
 	case Reject:
 		c.rejected++
 	}

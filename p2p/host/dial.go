@@ -125,15 +125,12 @@ func (h *Host) Run(ctx context.Context) error {
 				h.dial(ctx, c)
 			}()
 		}
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return nil
 		case <-h.kick:
-		case <-t.C:
+		case <-time.After(wait):
 		}
-		t.Stop()
 	}
 }
 

@@ -22,6 +22,40 @@
 // A Requester is a leaf of its stewards: strangers may connect to deliver to it, but they are not mesh peers (see
 // Host.Mesh), so gossip and sync do not talk to them.
 //
+// Every table that a stranger can make grow has a bound. Where peers share one, it is per source where that matters (see
+// Host.Source), since a peer id costs nothing:
+//
+//	table                                    at most                                             held by
+//	connections                              48, 192, 768 in (home, requester, steward)          resources
+//	... of one IPv4, IPv6 /56                a third or a quarter of that; twice for /24, /48    resources
+//	... and new ones of one                  1, 4, 12 a second                                   resources
+//	streams, and their windows, of a peer    16, 20, 40 in; 24, 128, 24 MiB                      resources, muxer
+//	addresses of a peer                      16; none once it left, unless this host dials it    remembers
+//	protocols of a peer                      128                                                 libp2p's peer store
+//	blocked peers, candidates, known         1024, 512, 200                                      gate, mergeCandidate, remember
+//	log lines of peers that misbehave        one per peer and protocol in 10 min, of 256         Misbehaved
+//	topics of a peer                         1                                                   gossip: its filter
+//	one RPC                                  68 KiB, 4 KiB of them control                       gossip
+//	messages ignored, rejected, remembered   512, 4 of a peer; 2048 of a source                  gossip: ward
+//	announced and unwanted ids, back-offs    32 and 1024 a second; a minute                      gossip: params, tame
+//	heads, entries of a pull                 64 KiB, 64 MiB                                      sync
+//	peers that pull                          16 at once; rates of 4096                           sync
+//	questions                                16 at once, 8 of a source                           ask
+//	paths                                    256 at once, 128 of a source; days of 4096          forward
+//	deliveries                               32 at once, 16 of a source; 2 MiB each              deliver
+//	questions to the directory               32 at once, 4 of a peer; rates of 4096              directory
+//	records of the directory                 256 checkpoints, 512 of stewards                    directory: shelf
+//	entries of a docket                      what the charter grants it a day                    node: room
+//	... on their way                         64 MiB a docket, for a minute, of four peers        node: Stage
+//	... of which only the hash is here       256 peers that have no more, each                   node: fill
+//	checkpoints ahead of a docket            16                                                  node: compare
+//	objections                               2000 a docket                                       node: object
+//	grants                                   10,000 a request; 200 of which nothing came         agency: room
+//	bytes of releases                        what the vault was given                            agency: makeRoom
+//	refused deliveries                       1000                                                agency: note
+//
+// The custody log alone has none, since it is never cut: each grant that an agency accepts is a line of it.
+//
 // Peer ids and addresses are strings here (a base58 peer id; a multiaddr ending in /p2p/<id>), so that only the
 // packages of p2p know libp2p.
 package host
@@ -266,14 +300,14 @@ func (h *Host) options() (opts []libp2p.Option, undo func(), err error) {
 		libp2p.Security(libp2ptls.ID, libp2ptls.New), libp2p.Muxer(yamux.ID, muxer(cfg.Role))), undo, nil
 }
 
-// muxer raises yamux's initial receive window where deliveries arrive: to what TCP itself has reached a few round trips
-// after its start, by when the window grows too, to 4 MiB. A window is memory that a stranger can claim for each stream.
+// muxer raises yamux's initial receive window where deliveries arrive, so that a long line is hardly slower for it at the start (deliver/SPEED.md);
+// the window grows to 4 MiB from there. A window is memory that a stranger can claim for each stream.
 func muxer(r Role) *yamux.Transport {
 	t := *yamux.DefaultTransport
 	t.MaxStreamWindowSize = 4 << 20
 	t.MaxIncomingStreams = uint32(streams(r)) // counted before the resource manager does, which is asked one stream after the other
 	if r == Requester {
-		t.InitialStreamWindowSize = 512 << 10
+		t.InitialStreamWindowSize = 1 << 20
 	}
 	return &t
 }

@@ -205,6 +205,7 @@ func (o *oneLeaf) Key(_ context.Context, _ ed25519.PublicKey, _ string, k []byte
 	o.key = string(k)
 	return nil
 }
+func (o *oneLeaf) Word(context.Context, ed25519.PublicKey, []byte) ([]byte, error) { return nil, nil }
 
 // The whole of p2p lives in virtual time, without a socket: a request spreads, a late home catches up, and a home
 // answers. synctest fails when any goroutine is left over.

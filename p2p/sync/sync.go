@@ -167,22 +167,26 @@ func (s *Syncer) Run(ctx context.Context, every time.Duration) error {
 	defer queues.Wait() // every pull has ended before Run does
 	queues.Go(func() { s.pulls(ctx, s.fresh, false) })
 	queues.Go(func() { s.pulls(ctx, s.chosen, true) })
+	// The first one comes soon: what passed between the pull from the first peer and the moment at which gossip began to reach this node
+	// came by neither.
+	wait := min(every/2, firstPull/2) + rand.N(min(every, firstPull))
 	for strangers := false; ; strangers = !strangers {
-		// Half to one and a half of the interval, so that a mesh does not fall into step.
-		t := time.NewTimer(every/2 + rand.N(every))
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return nil
 		case <-s.hurry:
-		case <-t.C:
+		case <-time.After(wait):
 		}
-		t.Stop()
+		// Half to one and a half of the interval, so that a mesh does not fall into step.
+		wait = every/2 + rand.N(every)
 		if id := s.anyPeer(strangers); id != "" {
 			s.queue(turn{peer: id})
 		}
 	}
 }
+
+// firstPull is about how long after its start a node pulls for the first time from any peer, beside those that it connects to.
+const firstPull = 8 * time.Second
 
 // Soon makes Run pull from a peer.
 func (s *Syncer) Soon(peerID string) { s.queue(turn{peer: peerID}) }

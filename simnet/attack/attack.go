@@ -15,11 +15,12 @@
 // A [Ring] is a conspiracy: its members tell one another where honest nodes can be reached, and dial them all. An
 // eclipse is a ring around one node.
 //
-// Here belongs what concerns gossip, catching up and connections. Programs against deliveries and forwarding paths
-// have the same form.
+// Here belongs what concerns gossip, catching up and connections. Who attacks deliveries and forwarding paths is a police, a steward or an
+// observer of a story, in package simnet's tests.
 package attack
 
 import (
+	"bytes"
 	"context"
 
 	"github.com/porchlight-mesh/porchlight/consent/docket"
@@ -46,6 +47,22 @@ func plausible(msg []byte) gossip.Verdict {
 		return gossip.Ignore
 	}
 	return gossip.Accept
+}
+
+// overhears joins the topic, hands on nothing but what the attacker itself publishes, and tells what comes, as long as somebody listens.
+func overhears(ctx context.Context, h *host.Host, topic string) (t *gossip.Topic, heard <-chan []byte, err error) {
+	tell := make(chan []byte, 16)
+	t, err = gossip.Join(ctx, h, topic, func(from string, msg []byte) gossip.Verdict {
+		if from == h.ID() {
+			return gossip.Accept
+		}
+		select {
+		case tell <- bytes.Clone(msg):
+		default:
+		}
+		return gossip.Ignore
+	})
+	return t, tell, err
 }
 
 // judges joins the topic with a check of the attacker's own.

@@ -67,18 +67,25 @@ func (c *Crawler) Joins(ctx context.Context, h *host.Host, topic string) (leave 
 
 // listens follows the topic without package gossip, which is deaf to peer exchange.
 func (c *Crawler) listens(ctx context.Context, topic string) (leave func() error, err error) {
-	ps, err := pubsub.NewGossipSub(ctx, c.host.Libp2p(),
-		pubsub.WithGossipSubProtocols([]protocol.ID{gossipProtocol}, func(pubsub.GossipSubFeature, protocol.ID) bool { return true }),
-		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithPeerExchange(true), pubsub.WithEventTracer(c),
-		pubsub.WithMessageIdFn(func(m *pb.Message) string {
-			sum := sha256.Sum256(m.Data)
-			return string(sum[:])
-		}))
+	return Listen(ctx, c.host, topic, func(pubsub.GossipSubFeature, protocol.ID) bool { return true }, c,
+		func(_ string, text []byte) { c.note(c.texts, string(text)) }, pubsub.WithPeerExchange(true))
+}
+
+// Listen follows the topic with gossipsub itself, in place of package gossip: trace hears of all that peers say, and text of each message
+// by its id. Every message is passed on.
+func Listen(ctx context.Context, h *host.Host, topic string, features pubsub.GossipSubFeatureTest, trace pubsub.EventTracer,
+	text func(id string, text []byte), more ...pubsub.Option) (leave func() error, err error) {
+	id := func(m *pb.Message) string {
+		sum := sha256.Sum256(m.Data)
+		return string(sum[:])
+	}
+	ps, err := pubsub.NewGossipSub(ctx, h.Libp2p(), append(more, pubsub.WithGossipSubProtocols([]protocol.ID{gossipProtocol}, features),
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithMessageIdFn(id), pubsub.WithEventTracer(trace))...)
 	if err != nil {
 		return nil, err
 	}
 	err = ps.RegisterTopicValidator(topic, func(_ context.Context, _ peer.ID, m *pubsub.Message) bool {
-		c.note(c.texts, string(m.Data))
+		text(id(m.Message), m.Data)
 		return true
 	}, pubsub.WithValidatorInline(true))
 	if err != nil {
@@ -89,7 +96,10 @@ func (c *Crawler) listens(ctx context.Context, topic string) (leave func() error
 		return nil, err
 	}
 	stop, err := t.Relay()
-	return func() error { stop(); return t.Close() }, err
+	if err != nil {
+		return nil, err
+	}
+	return func() error { stop(); return t.Close() }, nil
 }
 
 // Trace hears of peers that others name as they turn it away.

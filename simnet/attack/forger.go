@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
-	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
@@ -30,17 +28,7 @@ func Replayer(rate int, lasts time.Duration) Program {
 
 func floods(rate int, lasts time.Duration, forge func([]byte) []byte) Program {
 	return func(ctx context.Context, h *host.Host, topic string) (func() error, error) {
-		heard := make(chan []byte, 16)
-		t, err := gossip.Join(ctx, h, topic, func(from string, msg []byte) gossip.Verdict {
-			if from == h.ID() {
-				return gossip.Accept
-			}
-			select {
-			case heard <- bytes.Clone(msg):
-			default:
-			}
-			return gossip.Ignore
-		})
+		t, heard, err := overhears(ctx, h, topic)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,6 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/request"
-	"github.com/porchlight-mesh/porchlight/p2p/gossip"
 	"github.com/porchlight-mesh/porchlight/p2p/host"
 )
 
@@ -22,17 +21,7 @@ import (
 // its neighbours have the true one, and half of them later. Those that anybody can tell to be forged come last, as its neighbours stop
 // listening after a few.
 func Junk(ctx context.Context, h *host.Host, topic string) (leave func() error, err error) {
-	heard := make(chan []byte, 16)
-	t, err := gossip.Join(ctx, h, topic, func(from string, msg []byte) gossip.Verdict {
-		if from == h.ID() {
-			return gossip.Accept
-		}
-		select {
-		case heard <- bytes.Clone(msg):
-		default:
-		}
-		return gossip.Ignore
-	})
+	t, heard, err := overhears(ctx, h, topic)
 	if err != nil {
 		return nil, err
 	}

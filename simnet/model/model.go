@@ -40,7 +40,7 @@ import (
 // Config is a mesh. Homes is required; the zero value of everything else stands for what the program does.
 type Config struct {
 	Homes      int
-	Stewards   int // as many as give each HomesEach homes if 0, at least 5
+	Stewards   int // as many as give each homesEach homes if 0, at least 5
 	Known      int // stewards that each home keeps; 4 if 0
 	Degree     int // stewards that a steward and the police dial; 8 if 0
 	Seed       uint64
@@ -56,9 +56,9 @@ type Config struct {
 	Keeps   func(home int) []int         // the stewards of a home, itself numbered from 0
 }
 
-// HomesEach is how many homes a steward has where nobody says how many stewards there are: its host keeps 512
+// homesEach is how many homes a steward has where nobody says how many stewards there are: its host keeps 512
 // connections, and begins to drop some above that.
-const HomesEach = 400
+const homesEach = 400
 
 // Result is what came of one request.
 type Result struct {
@@ -91,7 +91,7 @@ func (c *Config) defaults() error {
 	set(&c.HomeUp, 20_000_000)
 	set(&c.StewardUp, 100_000_000)
 	set(&c.Message, 2_700)
-	set(&c.Stewards, max(5, c.Homes*c.Known/HomesEach))
+	set(&c.Stewards, max(5, c.Homes*c.Known/homesEach))
 	if c.Homes < 1 || c.Homes > math.MaxInt32/16 || c.Known < 1 || c.Known > maxDegree || c.Degree < 1 || c.Degree > maxDegree ||
 		c.Stewards < 1 || c.Stewards > math.MaxInt32/16 || c.HomeUp < 1 || c.StewardUp < 1 || c.Message < 1 ||
 		c.MinLatency < 0 || c.MaxLatency < c.MinLatency || c.Processing < 0 {

@@ -74,9 +74,7 @@ type Net struct {
 // A Packet is what a tap sees as it leaves its sender.
 type Packet struct {
 	At       time.Time
-	From, To *Link // To is nil for an address that nobody has
-	FromPort uint16
-	ToPort   uint16
+	From, To *Link  // To is nil for an address that nobody has
 	Payload  []byte // valid during the call, not to be changed
 	Dropped  string // why it does not arrive: "lost", "split", "off", "nobody"; "" when it is on its way
 }
@@ -276,7 +274,7 @@ func (l *Link) send(from uint16, to netip.AddrPort, payload []byte) error {
 	if o, ok := n.outer[to]; ok {
 		dst = o.link
 	}
-	p := Packet{At: now, From: l, To: dst, FromPort: from, ToPort: to.Port(), Payload: payload, Dropped: l.fate(now, dst)}
+	p := Packet{At: now, From: l, To: dst, Payload: payload, Dropped: l.fate(now, dst)}
 	l.traffic.Sent++
 	l.traffic.SentBytes += int64(len(payload))
 	if p.Dropped != "" {

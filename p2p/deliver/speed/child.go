@@ -236,6 +236,8 @@ func (r *requester) Complete(_ context.Context, _ ed25519.PublicKey, root string
 
 func (r *requester) Key(context.Context, ed25519.PublicKey, string, []byte) error { return nil }
 
+func (r *requester) Word(context.Context, ed25519.PublicKey, []byte) ([]byte, error) { return nil, nil }
+
 // serveHTTPS serves one file under a certificate of its own, which it writes to cert.
 func serveHTTPS(data, cert string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

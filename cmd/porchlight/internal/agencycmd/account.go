@@ -150,19 +150,13 @@ is overdue everybody can see.`,
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
-				if len(list) == 0 {
-					fmt.Fprintln(w, "nothing is owed")
-					return nil
-				}
-				var rows [][]string
-				for _, o := range list {
+				return ui.List(w, list, "nothing is owed", []string{"OWED", "REQUEST", "CASE", "DUE"}, func(o node.Debt) []string {
 					due := ui.When(o.Due, a.Now())
 					if o.Overdue {
 						due = "OVERDUE: " + due
 					}
-					rows = append(rows, []string{o.What, ui.Short(o.Request), o.Case, due})
-				}
-				return ui.Table(w, []string{"OWED", "REQUEST", "CASE", "DUE"}, rows)
+					return []string{o.What, ui.Short(o.Request), o.Case, due}
+				})
 			})
 		})),
 	}

@@ -43,9 +43,10 @@ A released clip is kept sealed. Its key is destroyed at the deadline the agency 
   porchlight agency vault`,
 	})
 	cmd.AddCommand(newAgencyInitCommand(a),
-		cli.NewRunCommand(a.App, node.Agency, "It publishes what you hand it, receives what owners send, and destroys release keys at their deadlines."),
+		cli.NewRunCommand(a.App, node.Agency, "It publishes what you hand it, receives what owners send, destroys release keys at their deadlines,\nand tells the docket once a day what became of releases."),
 		cli.NewStatusOf(a.App, node.Agency), newOfficerCommand(a), newRequestGroup(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency publish enrol.note"),
-		newDocketCommand(a), newOwedCommand(a), newReceivedCommand(a), newVaultCommand(a), newOpenCommand(a), newReplyCommand(a))
+		newDocketCommand(a), newOwedCommand(a), newReceivedCommand(a), newVaultCommand(a), newViewCommand(a), newUseCommand(a), newExportCommand(a),
+		newAcceptCommand(a), newHoldCommand(a), newTransferCommand(a), newPassOnCommand(a), newTakingCommand(a), newTakeOverCommand(a), newAskCommand(a), newReplyCommand(a))
 	return cmd
 }
 
@@ -293,15 +294,10 @@ by then is not lost.`,
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
-				if len(list) == 0 {
-					fmt.Fprintln(w, "nothing was addressed to this agency so far; nobody has to answer")
-					return nil
-				}
-				var rows [][]string
-				for _, r := range list {
-					rows = append(rows, []string{ui.When(r.At, a.Now()), r.What, ui.Short(r.Grant), ui.Short(r.Request), fmt.Sprint(r.Releases), reasonText(r)})
-				}
-				return ui.Table(w, []string{"TIME", "WHAT", "GRANT", "REQUEST", "RELEASES", "REASON"}, rows)
+				return ui.List(w, list, "nothing was addressed to this agency so far; nobody has to answer", []string{"TIME", "WHAT", "GRANT", "REQUEST", "RELEASES", "REASON"},
+					func(r agency.Received) []string {
+						return []string{ui.When(r.At, a.Now()), r.What, ui.Short(r.Grant), ui.Short(r.Request), fmt.Sprint(r.Releases), reasonText(r)}
+					})
 			})
 		})),
 	}
@@ -320,12 +316,17 @@ func newVaultCommand(a *app) *cobra.Command {
 		Short: "List the releases this agency holds",
 		Long: `Lists every release and where it is in its life: arriving, sealed (complete, its key not here yet), open
 (its key is here), lost (it was on a disk that is gone: sealed releases and their keys are in no backup, by
-design), deleted. The key is destroyed at the time shown; what is left then cannot be read.
+design), deleted. The key is destroyed at the time shown; what is left then cannot be read. What no officer
+marked as used is destroyed earlier, as the terms say.
 
 One that is arriving waits for its home until the request expires. It stands still for want of room with
 disk-full (make room on the disk) or vault-full (raise vault_mb in config.toml, and restart the node); the
 home tries again by itself, and what arrived is not sent twice. Where the vault needs room, what waited
-longest and over two days gives way, and comes anew.`,
+longest and over two days gives way, and comes anew.
+
+Where this machine's clock went forward at once, or the node was off for over two hours, nothing is destroyed
+by it before the charter's witnesses have confirmed the time, or the clock has moved on for 24 hours; what is
+past its deadline is shown to nobody meanwhile. The list says so.`,
 		Example: "  porchlight agency vault",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -347,48 +348,29 @@ longest and over two days gives way, and comes anew.`,
 							state += "; stands still: " + h.Reason
 						}
 					}
+					switch {
+					case h.PassedOn:
+						state += ", passed on"
+					case h.Exported:
+						state += ", exported"
+					case h.Used:
+						state += ", used"
+					}
 					rows = append(rows, []string{ui.ShortRelease(h.Release), ui.Short(h.Request), state, ui.Span(h.From, h.Until), h.Camera,
 						ui.MB(h.SealedBytes), h.Redaction, ui.When(h.KeyUntil, a.Now())})
 				}
-				return ui.Table(w, []string{"RELEASE", "REQUEST", "STATE", "CLIP", "CAMERA", "SIZE", "REMOVED", "KEY DESTROYED"}, rows)
+				if err := ui.Table(w, []string{"RELEASE", "REQUEST", "STATE", "CLIP", "CAMERA", "SIZE", "REMOVED", "KEY DESTROYED"}, rows); err != nil {
+					return err
+				}
+				var clock agency.ClockStatus
+				if err := a.atAgency(ctx, "agency.clock", nil, &clock); err != nil || clock.Problem == "" {
+					return err
+				}
+				_, err := fmt.Fprintf(w, "\n%s\nhint: %s\n", clock.Problem, clock.Hint)
+				return err
 			})
 		})),
 	}
-}
-
-func newOpenCommand(a *app) *cobra.Command {
-	var o agency.OpenArgs
-	cmd := &cobra.Command{
-		Use:   "open RELEASE --out FILE.mp4 --reason TEXT",
-		Short: "Open a release and write its clip to a file",
-		Long: `Opens a release whose key is here, checks that the clip is byte for byte the one its owner signed, and
-writes it to a new file. Who opens a release says why; that goes into the custody log.
-
-The file is outside the vault's reach: its deadline binds whoever holds it, and no program enforces it there.`,
-		Example: `  porchlight agency open bafybeigdyrzt5sfp7ud --out clip.mp4 --reason "identify the vehicle, case 26-1187"`,
-		Args:    cobra.ExactArgs(1),
-		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
-			o.Release = args[0]
-			if o.Out, err = cli.Absolute(o.Out); err != nil {
-				return err
-			}
-			if err := cli.NewFile(o.Out); err != nil {
-				return err
-			}
-			var done agency.Opened
-			if err := a.atAgency(ctx, "agency.open", o, &done); err != nil {
-				return err
-			}
-			return a.Show(done, func(w io.Writer) error {
-				return ui.Facts(w, "clip", done.Out, "span", ui.Span(done.From, done.Until), "size", ui.MB(done.Bytes),
-					"SHA-256", done.PlainSHA256+", the one that the owner signed", "lead-in", cli.LeadIn(done.LeadIn), "gaps", cli.Gaps(done.Gaps), "overlaps", cli.Overlaps(done.Overlaps))
-			})
-		}),
-	}
-	cmd.Flags().StringVar(&o.Out, "out", "", "`file` to write")
-	cmd.Flags().StringVar(&o.Reason, "reason", "", "why it is opened, for the custody log")
-	cli.MustFlags(cmd, "out", "reason")
-	return cmd
 }
 
 func newReplyCommand(a *app) *cobra.Command {

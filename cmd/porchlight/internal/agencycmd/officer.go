@@ -228,6 +228,15 @@ func entryText(e agency.DocketEntry) string {
 		if o, err := docket.OpenOutcome(note); err == nil {
 			return fmt.Sprintf("%s: %s, %s", ui.Short(o.Request), o.Outcome.Title(), day(o.Created))
 		}
+	case "daily":
+		if d, err := docket.OpenDaily(note); err == nil {
+			n := 0
+			for _, t := range d.Commitments {
+				n += len(t.Of)
+			}
+			return fmt.Sprintf("%s: %d commitments, real and dummies; %d used, %d exported, %d passed on, %d deleted; %d messages",
+				d.Day, n, len(d.Used), len(d.Exported), len(d.PassedOn), len(d.Deleted), len(d.Messages))
+		}
 	case "supersede":
 		if s, err := docket.OpenSupersede(note); err == nil {
 			return fmt.Sprintf("%s by %s: %s, %s", ui.Short(s.Request), ui.Short(s.Replacement), s.Reason, day(s.Created))

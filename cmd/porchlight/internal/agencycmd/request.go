@@ -237,8 +237,9 @@ func newAgencyPublishCommand(a *app, use, example string) *cobra.Command {
 	return &cobra.Command{
 		Use:   use,
 		Short: "Put a signed document into the docket and spread it",
-		Long: `Appends a signed document (an enrolment, a request, its end, report or outcome) to this agency's docket and
-spreads it in the mesh. A docket only grows: what is published cannot be edited or removed.`,
+		Long: `Appends a signed document (an enrolment, a request, its end, report or outcome, a hold, a transfer) to
+this agency's docket and spreads it in the mesh. A docket only grows: what is published cannot be edited
+or removed.`,
 		Example: "  " + example,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {

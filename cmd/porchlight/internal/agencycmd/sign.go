@@ -60,8 +60,20 @@ func (a *app) readDraft(b []byte) (draft, error) {
 		return draft{o, []signer{{docket.RoleOfficer, o.Officer}}, opens(docket.OpenOutcome), func(w io.Writer) error {
 			return ui.Facts(w, "outcome of", string(o.Request), "outcome", o.Outcome.Title(), "officer", o.Officer.Name())
 		}}, err
+	case "hold":
+		h, err := unsigned[docket.Hold](b)
+		return draft{h, pair(h.Officer, h.Supervisor), opens(docket.OpenHold), func(w io.Writer) error {
+			return ui.Facts(w, "hold of", h.Court, "number", h.Number, "order", h.DocumentSHA256, "covers", ui.Count(len(h.Covers), "release"),
+				"renews", h.Renews, "officer", h.Officer.Name(), "supervisor", h.Supervisor.Name())
+		}}, err
+	case "transfer":
+		t, err := unsigned[docket.Transfer](b)
+		return draft{t, pair(t.Officer, t.Supervisor), opens(docket.OpenTransfer), func(w io.Writer) error {
+			return ui.Facts(w, "transfer of", ui.Count(len(t.Covers), "release"), "to", string(t.To), "ground", string(t.Ground), "order", t.DocumentSHA256,
+				"officer", t.Officer.Name(), "supervisor", t.Supervisor.Name())
+		}}, err
 	}
-	return draft{}, fmt.Errorf("a %s, not a request, a report or an outcome", kind)
+	return draft{}, fmt.Errorf("a %s, not a request, a report, an outcome, a hold or a transfer", kind)
 }
 
 func unsigned[B consent.Body](note []byte) (b B, err error) {
@@ -112,7 +124,7 @@ func newSignCommand(a *app) *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use:   "sign FILE --key KEYFILE",
-		Short: "Read a request or a report and sign it, as its officer or its supervisor",
+		Short: "Read a draft and sign it, as its officer or its supervisor",
 		Long: `Shows the document in plain words, asks, and adds your signature to the file. The officer signs first. This
 needs no node and no network: do it on a machine of your own.
 

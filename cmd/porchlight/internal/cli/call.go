@@ -278,7 +278,7 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 	if s.Witness != nil {
 		witness = witnessText(s)
 	}
-	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh, "reached", ReachText(s.Reach), "witness", witness, "owed", OwedText(s.Owed, a.Now()),
+	if err := ui.Facts(w, "role", string(s.Role), "folder", s.Dir, "running", running, "mesh", mesh, "reached", ReachText(s.Reach), "witness", witness, "owed", OwedText(s.Owed, a.Now()), "clock", s.Clock, "hint", s.ClockHint,
 		"requests", fmt.Sprint(s.Requests), "addresses", strings.Join(s.Addrs, " "), "dockets at", s.URL); err != nil {
 		return err
 	}

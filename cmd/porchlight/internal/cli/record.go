@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +13,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/record"
@@ -38,6 +41,9 @@ and, where owners are not shown it, why; officers, proofs of misconduct, entries
   csv    one line a request; a cell that begins with = + - @ or a tab gets an apostrophe before it, so that
          no spreadsheet takes an agency's words for a formula
   html   one page that needs nothing else, to print or to put on a web server
+
+Deletions are counted over all that the docket promises, made-up ones and real ones alike: nobody can tell them
+apart, and all are due. A breach is what an owner showed with the agency's own signature.
 
 The record is what this node holds; it works in the folder of every role, running or not. Who was asked, who
 answered and who did not is in no record.`,
@@ -185,7 +191,7 @@ func writeAgency(w io.Writer, g node.AgencyRecord) error {
 			gone++
 		}
 	}
-	t := g.Tally
+	t, kept := g.Tally, g.Promises
 	misconduct, exigent, notShown := "", "", ""
 	if g.Proof != nil {
 		misconduct = g.Proof.Shows
@@ -200,6 +206,75 @@ func writeAgency(w io.Writer, g node.AgencyRecord) error {
 		"  docket", fmt.Sprintf("%d entries, root %s", g.Entries, g.Root), "  witnessed", g.Witnessed.Words(), "  misconduct", misconduct,
 		"  requests", fmt.Sprintf("%d, %d live", t.Requests, t.Live), "  on what basis", strings.Join(asked, ", "), "  not shown", notShown,
 		"  emergencies", exigent, "  reports", fmt.Sprintf("%d missing, %d late", t.ReportsMissing, t.ReportsLate), "  outcomes", fmt.Sprintf("%d missing", t.OutcomesMissing),
-		"  objections", fmt.Sprint(t.Objections), "  officers", fmt.Sprintf("%d, %d revoked", g.Persons, gone),
+		"  objections", fmt.Sprint(t.Objections), "  deletions", kept.Deletions(), "  their last word", kept.LastWord(), "  holds", kept.HoldWords(),
+		"  passed on", kept.TransferWords(), "  breaches", kept.BreachWords(), "  officers", fmt.Sprintf("%d, %d revoked", g.Persons, gone),
 		"  refused entries", strings.Join(refused, ", "))
+}
+
+// NewOverdueCommand is `porchlight observe overdue`.
+func NewOverdueCommand(a *App) *cobra.Command {
+	return &cobra.Command{
+		Use:   "overdue [AGENCY]",
+		Short: "List the deletions that were due and are not said",
+		Long: `Lists, for every agency or for one, by its name, its id or the beginning of it, the commitments of its docket
+whose deletion was due more than a day ago and is not said, what was due first before the rest.
+
+Most commitments are made up, so that nobody can tell how many clips an agency holds, and all of them are to
+be deleted in time: one that is overdue shows that the agency did not do or did not say what it signed, and
+not whose clip it is. A court's hold covers releases without naming them; so many of those that are overdue
+are accounted for, and the rest are not.`,
+		Example: "  porchlight observe overdue\n  porchlight observe overdue 'Elmford Police' --dir ~/.porchlight/home",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: a.Do(func(ctx context.Context, args []string) error {
+			dir, err := a.Folder(string(node.Observe))
+			if err != nil {
+				return err
+			}
+			var list []node.AgencyOverdue
+			if err := a.CallEither(ctx, dir, "overdue", node.RecordArg{Agency: strings.Join(args, "")}, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error { return writeOverdue(w, list, a.Now()) })
+		}),
+	}
+}
+
+func writeOverdue(w io.Writer, list []node.AgencyOverdue, now time.Time) error {
+	if len(list) == 0 {
+		fmt.Fprintln(w, "the charter has admitted no agency")
+	}
+	for i, g := range list {
+		if i > 0 {
+			fmt.Fprintln(w)
+		}
+		p := g.Promises
+		fmt.Fprintln(w, ui.Clean(g.Name))
+		if err := ui.Facts(w, "  deletions", cmp.Or(p.Deletions(), "none promised so far"), "  last word", p.LastWord(), "  holds", p.HoldWords()); err != nil {
+			return err
+		}
+		if len(g.Overdue) == 0 {
+			continue
+		}
+		var rows [][]string
+		for _, o := range g.Overdue {
+			rows = append(rows, []string{"  " + string(o.Due), days(o.Due, now), string(o.Made), string(o.Commitment)})
+		}
+		fmt.Fprintln(w)
+		if err := ui.Table(w, []string{"  DUE", "OVERDUE FOR", "PROMISED", "COMMITMENT"}, rows); err != nil {
+			return err
+		}
+		if n := p.Overdue - len(g.Overdue); n > 0 {
+			fmt.Fprintf(w, "  and %d more\n", n)
+		}
+	}
+	return nil
+}
+
+// days is how long ago a day was.
+func days(due docket.Day, now time.Time) string {
+	n := int(docket.DayOf(now).Time().Sub(due.Time()) / (24 * time.Hour))
+	if n == 1 {
+		return "1 day"
+	}
+	return fmt.Sprintf("%d days", n)
 }

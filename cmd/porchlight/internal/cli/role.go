@@ -246,7 +246,10 @@ stands:
   in order, not witnessed   likewise; the charter asks no witness to confirm that all see the same docket
   withheld                  it signed more entries than anybody gives; no new one is shown until they come
   suspended by the charter  it may ask nothing, for the reason that the charter gives
-  suspended: misconduct     it signed two versions of its docket; porchlight observe record has the proof`,
+  suspended: misconduct     it signed two versions of its docket; porchlight observe record has the proof
+
+OVERDUE counts deletions that its docket promised and does not say (porchlight observe overdue), BREACHES what
+owners showed with its own signature that the docket does not keep.`,
 		Example: "  porchlight " + ofRole(role) + "agencies",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(Nothing(func(ctx context.Context) error {
@@ -259,15 +262,10 @@ stands:
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
-				if len(list) == 0 {
-					fmt.Fprintln(w, "the charter admits no agency")
-					return nil
-				}
-				var rows [][]string
-				for _, g := range list {
-					rows = append(rows, []string{ui.Short(g.ID), g.Name, g.Class, fmt.Sprint(g.Entries), fmt.Sprint(g.Requests), g.Standing.Words(), g.PolicyURL})
-				}
-				return ui.Table(w, []string{"ID", "AGENCY", "CLASS", "ENTRIES", "REQUESTS", "STATE", "POLICY"}, rows)
+				return ui.List(w, list, "the charter admits no agency", []string{"ID", "AGENCY", "CLASS", "ENTRIES", "REQUESTS", "STATE", "OVERDUE", "BREACHES", "POLICY"}, func(g node.AgencyStatus) []string {
+					return []string{ui.Short(g.ID), g.Name, g.Class, fmt.Sprint(g.Entries), fmt.Sprint(g.Requests), g.Standing.Words(),
+						fmt.Sprint(g.Promises.Overdue), fmt.Sprint(g.Promises.BreachesStand), g.PolicyURL}
+				})
 			})
 		})),
 	}
@@ -291,15 +289,9 @@ func NewRequestsCommand(a *App, role node.Role) *cobra.Command {
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
-				if len(list) == 0 {
-					fmt.Fprintln(w, "no requests so far")
-					return nil
-				}
-				var rows [][]string
-				for _, r := range list {
-					rows = append(rows, []string{ui.Short(r.ID), r.Agency, r.Case, r.Offence, ui.Span(r.From, r.Until), requestState(r, a)})
-				}
-				return ui.Table(w, []string{"ID", "AGENCY", "CASE", "OFFENCE", "WINDOW", "STATE"}, rows)
+				return ui.List(w, list, "no requests so far", []string{"ID", "AGENCY", "CASE", "OFFENCE", "WINDOW", "STATE"}, func(r node.RequestStatus) []string {
+					return []string{ui.Short(r.ID), r.Agency, r.Case, r.Offence, ui.Span(r.From, r.Until), requestState(r, a)}
+				})
 			})
 		})),
 	}
@@ -342,12 +334,13 @@ itself, which anybody can check with ` + "`porchlight verify`.",
 				if err := ui.Facts(w, "request", string(r.ID), "agency", r.Agency, "docket entry", fmt.Sprint(r.Index), "case", r.Case,
 					"offence", r.Offence, "basis", r.Basis, "window", ui.Span(r.From, r.Until), "area", ui.Area(r.AreaM2),
 					"expires", ui.When(r.Expires, a.Now()), "made", ui.When(r.Created, a.Now()), "state", requestState(r, a),
-					"report", ReportText(r.Report), "outcome", OutcomeText(r.Outcome)); err != nil {
+					"report", ReportText(r.Report), "outcome", OutcomeText(r.Outcome), "their deletions", DeletionsText(r.Promises)); err != nil {
 					return err
 				}
 				fmt.Fprintln(w, "text")
 				ui.Wrap(w, "  ", r.Text, 90)
 				WriteObjections(w, r.Objections)
+				writeBreaches(w, r.Breaches)
 				return nil
 			})
 		}),

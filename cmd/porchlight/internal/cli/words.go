@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -30,6 +31,22 @@ func WriteObjections(w io.Writer, all []node.Objection) {
 	for _, o := range all {
 		fmt.Fprintf(w, "\nobjection by %s, %s\n", ui.Clean(o.By), ui.UTC(o.Created.Time))
 		ui.Wrap(w, "  ", o.Reason, 90)
+	}
+}
+
+// DeletionsText says what is to be held against an agency's promises to delete, else how punctual they are; "" where there are none.
+func DeletionsText(p *node.Promises) string {
+	if p == nil {
+		return ""
+	}
+	return cmp.Or(p.Words(), p.Deletions())
+}
+
+// writeBreaches writes what owners showed of the clips that answered a request.
+func writeBreaches(w io.Writer, all []node.Breach) {
+	for _, b := range all {
+		fmt.Fprintf(w, "\nbreach shown by an owner, %s\n", ui.UTC(b.Created))
+		ui.Wrap(w, "  ", b.Words(), 90)
 	}
 }
 

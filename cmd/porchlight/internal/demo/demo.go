@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,7 +88,11 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	s.stopAll()
 	ok := true
-	s.say(Step{Step: "end", Text: fmt.Sprintf("Done in %.0f s. Everything can be looked at in %s", time.Since(s.start).Seconds(), s.Dir), Data: map[string]string{"dir": s.Dir}, OK: &ok})
+	s.say(Step{Step: "end", Text: fmt.Sprintf("Done in %.0f s. Everything can be looked at in %s. The story's calendar is ahead of this machine's; a command goes by it so:",
+		time.Since(s.start).Seconds(), s.Dir), Data: map[string]string{"dir": s.Dir}, OK: &ok})
+	if !s.JSON {
+		fmt.Fprintf(s.Out, "    $ porchlight %s %s home given --dir %s\n", CalendarArg, s.path("calendar"), s.path("ben"))
+	}
 	return nil
 }
 
@@ -129,7 +134,7 @@ func (s *story) path(parts ...string) string {
 
 // do runs one command of the CLI and decodes its result.
 func (s *story) do(ctx context.Context, result any, args ...string) error {
-	c := exec.CommandContext(ctx, s.Exe, append(args, "--json")...)
+	c := exec.CommandContext(ctx, s.Exe, append([]string{CalendarArg, s.path("calendar")}, append(args, "--json")...)...)
 	c.Dir = s.Dir
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
@@ -157,12 +162,12 @@ func line(args ...string) string {
 
 // run starts a node's process; its log goes to NAME.log.
 func (s *story) run(role, name string) error {
-	log, err := os.Create(s.path(name + ".log"))
+	log, err := os.OpenFile(s.path(name+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	c := exec.Command(s.Exe, role, "run", "--dir", s.path(name), "--verbose")
+	c := exec.Command(s.Exe, CalendarArg, s.path("calendar"), role, "run", "--dir", s.path(name), "--verbose")
 	c.Dir, c.Stdout, c.Stderr = s.Dir, log, log
 	if err := c.Start(); err != nil {
 		return err
@@ -178,6 +183,30 @@ func (s *story) run(role, name string) error {
 	return nil
 }
 
+// stop ends one node.
+func (s *story) stop(name string) {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.runs, func(r *run) bool { return r.name == name })
+	if i < 0 {
+		s.mu.Unlock()
+		return
+	}
+	r := s.runs[i]
+	s.runs = slices.Delete(s.runs, i, i+1)
+	s.mu.Unlock()
+	end(r)
+}
+
+func end(r *run) {
+	r.cmd.Process.Signal(syscall.SIGTERM) // one that ended already needs no signal
+	select {
+	case <-r.done:
+	case <-time.After(10 * time.Second):
+		r.cmd.Process.Kill()
+		<-r.done
+	}
+}
+
 // stopAll ends the nodes, the polite way first.
 func (s *story) stopAll() {
 	s.mu.Lock()
@@ -185,15 +214,10 @@ func (s *story) stopAll() {
 	s.runs = nil
 	s.mu.Unlock()
 	for _, r := range runs {
-		r.cmd.Process.Signal(syscall.SIGTERM) // one that ended already needs no signal
+		r.cmd.Process.Signal(syscall.SIGTERM)
 	}
 	for _, r := range runs {
-		select {
-		case <-r.done:
-		case <-time.After(10 * time.Second):
-			r.cmd.Process.Kill()
-			<-r.done
-		}
+		end(r)
 	}
 }
 

@@ -61,7 +61,10 @@ func (s *story) tell(ctx context.Context) error {
 	if err := s.decide(ctx, id); err != nil {
 		return err
 	}
-	return s.arrive(ctx, id)
+	if err := s.arrive(ctx, id); err != nil {
+		return err
+	}
+	return s.pass(ctx)
 }
 
 // found makes the charter, its witnesses and the agency, lets the charter admit the agency, and runs the steward.
@@ -294,24 +297,8 @@ func (s *story) ask(ctx context.Context) (id string, err error) {
 	}
 	s.say(Step{Step: "enrol", Text: "The supervisor enrols Detective Ruiz in the agency's public docket.",
 		Command: line("agency", "officer", "enrol", "--name", "Det. Ruiz", "--key", "officer.pub", "--role", "officer", "--by", "supervisor.key", "--out", "enrol.note")})
-	draft := []string{"agency", "request", "draft", "--dir", "agency", "--out", "request.draft", "--case", "EP-2026-1187", "--offence", "220", "--basis", "reasonable-suspicion",
-		"--incident-at", "2026-11-22T19:03:30Z", "--incident-place", "44.0000,-40.0000", "--around", "44.0000,-40.0000", "--radius", "250",
-		"--from", windowFrom, "--until", windowUntil, "--text", "The corner shop was broken into at about 19:03. We look for a red car that left fast, and for a person who ran after it.",
-		"--contact", "Det. Ruiz, +44 1632 960000", "--retention-days", "90", "--officer", "officer.pub", "--supervisor", "supervisor.pub"}
-	if err := s.do(ctx, nil, draft...); err != nil {
-		return "", err
-	}
-	for _, k := range []string{"officer.key", "supervisor.key"} {
-		if err := s.do(ctx, nil, "agency", "request", "sign", "request.draft", "--key", k, "--yes"); err != nil {
-			return "", err
-		}
-	}
-	var p agency.Published
-	// A witness that the agency has not reached yet is asked again; what is published stands in the docket once.
-	if err := s.until(ctx, "both witnesses", func() (bool, error) {
-		err := s.do(ctx, &p, "agency", "request", "publish", "--dir", "agency", "request.draft")
-		return err == nil && !p.Waits, err
-	}); err != nil {
+	p, err := s.request(ctx, "request.draft")
+	if err != nil {
 		return "", err
 	}
 	id = string(p.Request)
@@ -337,6 +324,29 @@ func (s *story) ask(ctx context.Context) (id string, err error) {
 	return id, nil
 }
 
+// request drafts a request for the minutes around the burglary, has it signed and publishes it.
+func (s *story) request(ctx context.Context, file string) (p agency.Published, err error) {
+	draft := []string{"agency", "request", "draft", "--dir", "agency", "--out", file, "--case", "EP-2026-1187", "--offence", "220", "--basis", "reasonable-suspicion",
+		"--incident-at", "2026-11-22T19:03:30Z", "--incident-place", "44.0000,-40.0000", "--around", "44.0000,-40.0000", "--radius", "250",
+		"--from", windowFrom, "--until", windowUntil, "--text", "The corner shop was broken into at about 19:03. We look for a red car that left fast, and for a person who ran after it.",
+		"--contact", "Det. Ruiz, +44 1632 960000", "--retention-days", "90", "--officer", "officer.pub", "--supervisor", "supervisor.pub"}
+	if err := s.do(ctx, nil, draft...); err != nil {
+		return p, err
+	}
+	for _, k := range []string{"officer.key", "supervisor.key"} {
+		if err := s.do(ctx, nil, "agency", "request", "sign", file, "--key", k, "--yes"); err != nil {
+			return p, err
+		}
+	}
+	// A witness that the agency has not reached yet is asked again; what is published stands in the docket once.
+	if err := s.until(ctx, "both witnesses", func() (bool, error) {
+		err := s.do(ctx, &p, "agency", "request", "publish", "--dir", "agency", file)
+		return err == nil && !p.Waits, err
+	}); err != nil {
+		return p, err
+	}
+	return p, nil
+}
 func dirs() (d []string) {
 	for _, n := range neighbours {
 		d = append(d, n.dir)
@@ -388,11 +398,11 @@ func (s *story) agree(ctx context.Context, n neighbour, id string) error {
 	}
 	s.say(Step{Step: "preview", Text: fmt.Sprintf("Ana reads who asks, why and for how long, and looks at exactly what would leave: %.0f s from her front door, %d kB, no sound.", p.Until.Sub(p.From).Seconds(), p.Bytes/1000),
 		Command: line("home", "preview", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--out", filepath.Base(out)), Data: p})
-	if err := s.do(ctx, nil, "home", "approve", id, "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible", "--yes"); err != nil {
+	if err := s.do(ctx, nil, "home", "approve", id, "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--retention-days", "30", "--faces-visible", "--yes"); err != nil {
 		return err
 	}
-	s.say(Step{Step: "agrees", Text: "She agrees, for this request, this camera and this span only. Her node says plainly that faces are not hidden in this version. The clip goes over both stewards: one knows her home, the other the agency, and neither can open it.",
-		Command: line("home", "approve", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--faces-visible")})
+	s.say(Step{Step: "agrees", Text: "She agrees, for this request, this camera and this span only, and for thirty days in place of ninety. Her node says plainly that faces are not hidden in this version. The clip goes over both stewards: one knows her home, the other the agency, and neither can open it.",
+		Command: line("home", "approve", id[:12], "--dir", n.dir, "--camera", n.camera, "--from", askFrom, "--until", askUntil, "--retention-days", "30", "--faces-visible")})
 	return nil
 }
 
@@ -410,7 +420,7 @@ func (s *story) arrive(ctx context.Context, id string) error {
 		h.SealedBytes/1000, h.Release[:20], h.KeyUntil.Format("2 January 2006")), Command: line("agency", "vault", "--dir", "agency"), Data: h})
 	var o agency.Opened
 	out := s.path("clip.mp4")
-	if err := s.do(ctx, &o, "agency", "open", h.Release, "--dir", "agency", "--out", out, "--reason", "investigation EP-2026-1187"); err != nil {
+	if err := s.do(ctx, &o, "agency", "export", h.Release, "--dir", "agency", "--out", out, "--officer-key", "officer.key", "--reason", "investigation EP-2026-1187"); err != nil {
 		return err
 	}
 	same, err := sameFile(out, s.path("ana-preview.mp4"))
@@ -420,8 +430,8 @@ func (s *story) arrive(ctx context.Context, id string) error {
 	if !same {
 		return fmt.Errorf("%s is not the clip that Ana saw in her preview", out)
 	}
-	s.say(Step{Step: "opened", Text: "Opened with a stated reason, and verified: the bytes are those that Ana signed for and saw in her preview.",
-		Command: line("agency", "open", h.Release[:16], "--dir", "agency", "--out", "clip.mp4", "--reason", "investigation EP-2026-1187"), Data: o})
+	s.say(Step{Step: "opened", Text: "Ruiz signs why she takes the clip out of the vault; the node keeps that, and verifies it: the bytes are those that Ana signed for and saw in her preview.",
+		Command: line("agency", "export", h.Release[:16], "--dir", "agency", "--out", "clip.mp4", "--officer-key", "officer.key", "--reason", "investigation EP-2026-1187"), Data: o})
 
 	var got []agency.Received
 	if err := s.do(ctx, &got, "agency", "received", "--dir", "agency"); err != nil {

@@ -79,24 +79,26 @@ func newApproveCommand(a *app) *cobra.Command {
 	var ap home.Approve
 	var s span
 	var yes bool
+	var as string
 	cmd := &cobra.Command{
 		Use:   "approve ID --camera NAME",
 		Short: "Send footage for a request: the one command that lets something leave",
 		Long: `Approves the footage of one or more cameras, over one span, for one request. It shows first what will
-leave, to whom and on what terms, and asks. You can give a shorter span and shorter retention than was
-asked, never a longer one.
+leave, to whom and on what terms, and asks. You can give a shorter span and tighter terms than was asked,
+never wider ones: fewer days, for nobody else, to be looked at only. Agencies of the classes that are off
+in your home never get it from anybody.
 
 In this version faces and everything else in the picture are NOT hidden (only audio is removed), and you
 confirm that. The flag --faces-visible says the same for scripts, which need it together with --yes.
 
-An answer goes over two of the stewards that config.toml names: the first knows your home and not the agency,
-the second the agency and not your home, and neither can look inside. With --address-shown it goes straight
-to the agency, which is faster, and sees this home's internet address.
+An answer goes over two of the stewards that config.toml names: the first knows your home and not the
+agency, the second the agency and not your home, and neither can look inside. With --address-shown it goes
+straight to the agency, which is faster, and sees this home's internet address.
 
 An answer leaves after a random delay. Until then porchlight home withdraw stops it. What has arrived
 cannot be called back.`,
 		Example: `  porchlight home approve 3f9a0c17b2e4 --camera front-door
-  porchlight home approve 3f9a0c17b2e4 --camera front-door --from '2026-11-22 19:04' --until '2026-11-22 19:10' --retention-days 30
+  porchlight home approve 3f9a0c17b2e4 --camera front-door --from '2026-11-22 19:04' --until '2026-11-22 19:10' --retention-days 30 --no-sharing
   porchlight home approve 3f9a0c17b2e4 --camera front-door --faces-visible --yes`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
@@ -104,7 +106,7 @@ cannot be called back.`,
 			if ap.From, ap.Until, err = s.parse(); err != nil {
 				return err
 			}
-			return a.approve(ctx, ap, yes)
+			return a.approve(ctx, ap, yes, as)
 		}),
 	}
 	f := cmd.Flags()
@@ -113,16 +115,20 @@ cannot be called back.`,
 	f.BoolVar(&ap.FacesVisible, "faces-visible", false, "I know that faces are not hidden")
 	f.BoolVar(&ap.AddressShown, "address-shown", false, "send it straight: I know that the requester will see this home's internet address")
 	f.IntVar(&ap.RetentionDays, "retention-days", 0, "`days` the requester may keep it (default: as the request says)")
+	f.IntVar(&ap.UnusedDays, "unused-days", 0, "`days` it may keep it if nobody signs that it is used (default: as the request says)")
+	f.BoolVar(&ap.NoSharing, "no-sharing", false, "nobody else may have it")
+	f.BoolVar(&ap.ViewOnly, "view-only", false, "it is looked at in the agency's vault and never leaves it; nobody else may have it")
 	f.StringVar(&ap.Identity, "identity", "anonymous", "how you appear: anonymous, pseudonym or named")
 	f.StringVar(&ap.Name, "name", "", "your `name`, with --identity named")
 	f.BoolVar(&yes, "yes", false, "do not ask")
+	asFlag(cmd, &as)
 	cli.MustFlags(cmd, "camera")
 	return cmd
 }
 
 // approve shows what would leave before it asks, and asks before it tells the node. The decision
 // itself is the node's to store and to check.
-func (a *app) approve(ctx context.Context, ap home.Approve, yes bool) error {
+func (a *app) approve(ctx context.Context, ap home.Approve, yes bool, as string) error {
 	if yes && !ap.FacesVisible {
 		return cli.Usage("give --faces-visible too, or leave --yes out and be asked", "--yes alone does not say what you know")
 	}
@@ -135,11 +141,18 @@ func (a *app) approve(ctx context.Context, ap home.Approve, yes bool) error {
 		return err
 	}
 	ap.Request, ap.FacesVisible = string(c.Request), true
+	var err error
+	if ap.Order, err = a.order(as, "approve", c.Request, ap.Digest()); err != nil {
+		return err
+	}
 	var s home.AnswerStatus
 	if err := a.atHome(ctx, "home.approve", ap, &s); err != nil {
 		return err
 	}
 	return a.Show(s, func(w io.Writer) error {
+		if s.Missing > 0 {
+			return writeMissing(w, s.By, s.Missing)
+		}
 		if err := a.writeAnswers(w, []home.AnswerStatus{s}); err != nil {
 			return err
 		}
@@ -170,6 +183,17 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 	if ap.RetentionDays > 0 {
 		retention = min(retention, ap.RetentionDays)
 	}
+	unused := min(c.Unused, retention)
+	if ap.UnusedDays > 0 {
+		unused = min(unused, ap.UnusedDays)
+	}
+	use := ""
+	if ap.ViewOnly {
+		use = "looked at in their vault only"
+	}
+	if ap.NoSharing || ap.ViewOnly {
+		c.Recipients, c.Resharing = nil, false
+	}
 	identity := "anonymous"
 	switch {
 	case ap.Identity == "named":
@@ -185,7 +209,7 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 	_ = ui.Table(a.Err, []string{"  CAMERA", "SPAN", ""}, rows)
 	a.Say("")
 	_ = ui.Facts(a.Err, "  to", fmt.Sprintf("%s (%s), case %s", c.Agency, c.Class, c.Case),
-		"  kept", cli.TermsText(retention, min(c.Unused, retention), c.Recipients, c.Resharing), "  you appear", identity,
+		"  kept", cli.TermsText(retention, unused, c.Recipients, c.Resharing), "  use", use, "  you appear", identity,
 		"  removed", "audio",
 		"  NOT hidden", "faces, plates, house numbers and everything else in the picture",
 		"  goes", way,
@@ -194,16 +218,23 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 }
 
 func newWithdrawCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var as string
+	cmd := &cobra.Command{
 		Use:   "withdraw ID",
-		Short: "Stop an approved answer as far as it has not left",
+		Short: "Take an approved answer back",
 		Long: `Withdraws the answers to a request. What waits is not sent; what is being sent stops, and without its key
-the requester cannot open it. What has arrived with its key cannot be called back.`,
+the requester cannot open it. Of what arrived with its key the agency is told, on the way that it came,
+that you take it back: it has to delete it, or to declare in public which court's order stands in the way,
+and answers either way. What somebody copied out of its vault before cannot be called back.`,
 		Example: "  porchlight home withdraw 3f9a0c17b2e4",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
+			arg, err := a.refusal(ctx, args[0], "withdraw", as)
+			if err != nil {
+				return err
+			}
 			var list []home.AnswerStatus
-			if err := a.atHome(ctx, "home.withdraw", home.RequestArg{Request: args[0]}, &list); err != nil {
+			if err := a.atHome(ctx, "home.withdraw", arg, &list); err != nil {
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
@@ -220,6 +251,8 @@ the requester cannot open it. What has arrived with its key cannot be called bac
 			})
 		}),
 	}
+	asFlag(cmd, &as)
+	return cmd
 }
 
 func newRetryCommand(a *app) *cobra.Command {
@@ -228,8 +261,8 @@ func newRetryCommand(a *app) *cobra.Command {
 		Use:   "retry ID",
 		Short: "Let an answer go on that was cut on every path it may take",
 		Long: `An answer takes three paths over stewards at most. When the last one is cut too it waits for you: whoever
-cuts them may want to see over whom it goes next. This lets it take stewards anew; with --address-shown it goes
-straight to the agency instead, which then sees this home's internet address.`,
+cuts them may want to see over whom it goes next. This lets it take stewards anew; with --address-shown it
+goes straight to the agency instead, which then sees this home's internet address.`,
 		Example: `  porchlight home retry 3f9a0c17b2e4
   porchlight home retry 3f9a0c17b2e4 --address-shown`,
 		Args: cobra.ExactArgs(1),
@@ -244,4 +277,19 @@ straight to the agency instead, which then sees this home's internet address.`,
 	}
 	cmd.Flags().BoolVar(&args.AddressShown, "address-shown", false, "send it straight: I know that the requester will see this home's internet address")
 	return cmd
+}
+
+// refusal is a request by its full id, with the order of a person of a household, to decline it or to take back.
+func (a *app) refusal(ctx context.Context, request, what, as string) (home.RequestArg, error) {
+	arg := home.RequestArg{Request: request}
+	if as == "" {
+		return arg, nil
+	}
+	var c home.Card
+	if err := a.atHome(ctx, "home.show", arg, &c); err != nil {
+		return arg, err
+	}
+	var err error
+	arg.Order, err = a.order(as, what, c.Request, "")
+	return arg, err
 }

@@ -51,6 +51,13 @@ porchlight home withdraw stops one that has.`,
 			`Removes a camera from this node's list. Its recordings stay where they are.`,
 			func(c home.Camera) string {
 				return fmt.Sprintf("%s is off the list; its recordings in %s were not touched", c.Name, c.Folder)
+			}),
+		newCameraVerb(a, "adopt", "Take a camera's folder as it is now, with another disk in it",
+			`Takes a camera's folder as it is now. A node remembers which disk a folder is on, and keeps what it knows of
+one that is unmounted; where you put another disk there on purpose, this forgets the old one's recordings and
+looks through what is there. No file is changed.`,
+			func(c home.Camera) string {
+				return fmt.Sprintf("%s is looked through anew; `porchlight home cameras` shows what is found in %s", c.Name, c.Folder)
 			}))
 	return cmd
 }

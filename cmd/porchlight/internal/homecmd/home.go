@@ -49,7 +49,7 @@ and sends what you approved.`),
 		cli.NewStatusOf(a.App, node.Home),
 		newCamerasCommand(a),
 		newInboxCommand(a), newShowCommand(a), newPreviewCommand(a), newApproveCommand(a),
-		newDeclineCommand(a), newWithdrawCommand(a), newRetryCommand(a), newLedgerCommand(a), newRulesCommand(a),
+		newDeclineCommand(a), newWithdrawCommand(a), newRetryCommand(a), newLedgerCommand(a), newHouseholdCommand(a), newGivenCommand(a), newSayCommand(a), newExtendCommand(a), newPassOnCommand(a), newBreachCommand(a), newRulesCommand(a),
 	)
 	return cmd
 }
@@ -86,15 +86,9 @@ seen from outside. What your rules ignore or only hold is not listed (porchlight
 }
 
 func (a *app) writeInbox(w io.Writer, cards []home.Card) error {
-	if len(cards) == 0 {
-		fmt.Fprintln(w, "nobody asks for footage of yours")
-		return nil
-	}
-	var rows [][]string
-	for _, c := range cards {
-		rows = append(rows, []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), inboxState(c), cardEnd(c, a)})
-	}
-	return ui.Table(w, []string{"ID", "AGENCY", "OFFENCE", "WINDOW", "CAMERAS", "STATE", "EXPIRES"}, rows)
+	return ui.List(w, cards, "nobody asks for footage of yours", []string{"ID", "AGENCY", "OFFENCE", "WINDOW", "CAMERAS", "STATE", "EXPIRES"}, func(c home.Card) []string {
+		return []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), inboxState(c), cardEnd(c, a)}
+	})
 }
 
 // inboxState says in a few words how far the request is: of an approved one, what the newest answer says.
@@ -201,7 +195,8 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 		"window", ui.Span(c.From, c.Until), "area", ui.Area(c.AreaM2), "contact", c.Contact,
 		"kept", cli.TermsText(c.Retention, c.Unused, c.Recipients, c.Resharing), "expires", ui.When(c.Expires, a.Now()),
 		"report", cli.ReportText(c.Report), "outcome", cli.OutcomeText(c.Outcome),
-		"earlier requests", fmt.Sprintf("%d of this agency", c.EarlierAsks), "their record", recordText(c), "witnessed", witnessed, "state", stateText(c),
+		"earlier requests", fmt.Sprintf("%d of this agency", c.EarlierAsks), "their record", recordText(c), "their deletions", cli.DeletionsText(&c.Promises),
+		"their holds", holdsText(c), "witnessed", witnessed, "state", stateText(c),
 		"note", c.Problem); err != nil {
 		return err
 	}
@@ -221,6 +216,9 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 	if err := writeDrafts(w, c); err != nil {
 		return err
 	}
+	for _, p := range c.Pending {
+		fmt.Fprintf(w, "\napproved by %s; %d more have to approve the same (%s)\n", strings.Join(p.By, ", "), c.Approvals-len(p.By), ui.Short(p.Of))
+	}
 	return a.writeAnswers(w, c.Answers)
 }
 
@@ -233,6 +231,14 @@ func recordText(c home.Card) string {
 	}
 	return fmt.Sprintf("requests %d, emergencies claimed %d, reports missing %d, reports late %d, outcomes missing %d, objections %d, %s",
 		t.Requests, t.Basis[request.Exigent], t.ReportsMissing, t.ReportsLate, t.OutcomesMissing, t.Objections, misconduct)
+}
+
+// holdsText says what a court keeps the agency from deleting, "" where it is nothing.
+func holdsText(c home.Card) string {
+	if c.Promises.Holds == 0 {
+		return ""
+	}
+	return c.Promises.HoldWords()
 }
 
 // writeDrafts names what was prepared, so that its owner can look at it.
@@ -334,7 +340,8 @@ func times(n int) string {
 }
 
 func newDeclineCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	var as string
+	cmd := &cobra.Command{
 		Use:   "decline ID",
 		Short: "Decline a request; nothing is sent",
 		Long: `Marks a request as declined in your own inbox. Nothing is sent, now or later: outside, a no looks the
@@ -342,8 +349,12 @@ same as no answer. Nobody learns who declined.`,
 		Example: "  porchlight home decline 3f9a0c17b2e4",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
+			arg, err := a.refusal(ctx, args[0], "decline", as)
+			if err != nil {
+				return err
+			}
 			var item home.Item
-			if err := a.atHome(ctx, "home.decline", home.RequestArg{Request: args[0]}, &item); err != nil {
+			if err := a.atHome(ctx, "home.decline", arg, &item); err != nil {
 				return err
 			}
 			return a.Show(item, func(w io.Writer) error {
@@ -352,15 +363,18 @@ same as no answer. Nobody learns who declined.`,
 			})
 		}),
 	}
+	asFlag(cmd, &as)
+	return cmd
 }
 
 func newLedgerCommand(a *app) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "ledger",
 		Short: "Show every step of what left this home",
 		Long: `Shows your own record of what left, step by step, oldest first. Each line carries the hash of the line
-before it; porchlight verify checks the file "ledger" in your node's folder.`,
-		Example: "  porchlight home ledger",
+before it; porchlight verify checks the file "ledger" in your node's folder. porchlight home given shows
+how what left stands.`,
+		Example: "  porchlight home ledger\n  porchlight home ledger export --out for-my-lawyer",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
 			var lines []home.LedgerEntry
@@ -368,18 +382,14 @@ before it; porchlight verify checks the file "ledger" in your node's folder.`,
 				return err
 			}
 			return a.Show(lines, func(w io.Writer) error {
-				if len(lines) == 0 {
-					fmt.Fprintln(w, "nothing has left this home")
-					return nil
-				}
-				var rows [][]string
-				for _, l := range lines {
-					rows = append(rows, []string{ui.UTC(l.At), l.Step, shortSubject(l.Subject), l.Detail})
-				}
-				return ui.Table(w, []string{"TIME", "STEP", "OF", "DETAIL"}, rows)
+				return ui.List(w, lines, "nothing has left this home", []string{"TIME", "STEP", "OF", "DETAIL"}, func(l home.LedgerEntry) []string {
+					return []string{ui.UTC(l.At), l.Step, shortSubject(l.Subject), l.Detail}
+				})
 			})
 		})),
 	}
+	cmd.AddCommand(newLedgerExportCommand(a))
+	return cmd
 }
 
 // shortSubject shortens what looks like an id, and leaves words alone.

@@ -24,7 +24,10 @@ is done with the rest. They stand in config.toml in the node's folder, in the ta
 the next start of the node.
 
 Of the switches that are about a request the one that does least counts, so that one more of them never
-lets something through. A request that no switch is about is told. No rule lets anything leave.`,
+lets something through. A request that no switch is about is told. No rule lets anything leave.
+
+A switch with breaches = true is about agencies only of which owners showed, with the agency's own signature,
+that its docket does not keep what it signed, such as a deletion; it counts for as long as that stands.`,
 		Example: "  porchlight home rules",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -81,9 +84,9 @@ func newRulesTestCommand(a *app) *cobra.Command {
 		Use:   "test",
 		Short: "Show what your rules would have done with past requests",
 		Long: `Goes through all requests in the dockets that this home holds and says for each what the rules would have
-done at the time it was made, and why: told, prepared, held, ignored, or not shown at all. Charter, cameras
-and recordings are those of now. With --config it takes another config.toml, so that you can try a change
-before you make it. Nothing is changed and nothing is sent.`,
+done at the time it was made, and why: told, prepared, held, ignored, or not shown at all. Charter, breaches,
+cameras and recordings are those of now. With --config it takes another config.toml, so that you can try a
+change before you make it. Nothing is changed and nothing is sent.`,
 		Example: `  porchlight home rules test
   porchlight home rules test --since 2026-11-01 --config try.toml`,
 		Args: cobra.NoArgs,

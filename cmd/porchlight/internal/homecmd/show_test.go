@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
 
@@ -45,5 +47,23 @@ func TestEveryReasonIsExplained(t *testing.T) {
 			t.Errorf("%s has no words of its own: %q", r, r.Words())
 		}
 		seen[r.Words()] = true
+	}
+}
+
+// What the docket does not keep stands on the card, and where all is well how punctual it is.
+func TestTheCardShowsWhatIsNotKept(t *testing.T) {
+	a := &app{&cli.App{Now: time.Now}}
+	good := node.Promises{Tally: docket.Tally{Committed: 32, OnTime: 20}, LastDaily: "2026-11-22"}
+	bad := good
+	bad.Overdue, bad.Unaccounted, bad.Holds, bad.Covered, bad.BreachesStand = 5, 3, 1, 2, 3
+	for want, p := range map[string]node.Promises{
+		"their deletions   32 promised; 20 said in time, 0 late, 0 overdue\n": good,
+		"their deletions   owners showed 3 times that the docket does not keep what was signed about a clip's deletion; 3 of 32 deletions overdue and under no hold\n" +
+			"their holds       1 live, over 2 releases; renewed 0 times so far\n": bad,
+	} {
+		var out strings.Builder
+		if err := a.writeCard(&out, home.Card{Promises: p}); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
 	}
 }

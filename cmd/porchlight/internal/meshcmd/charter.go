@@ -105,7 +105,8 @@ func (a *app) charterNew(dir, mesh, ends string, signers []string, lanOnly bool)
 	}
 	c := &charter.Charter{
 		Mesh: mesh, Version: 1, Created: consent.At(now), Ends: consent.At(end), Threshold: len(signers)/2 + 1,
-		Limits: charter.DefaultLimits(), Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: lanOnly,
+		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
+		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: lanOnly,
 	}
 	var keys []consent.Key
 	for _, s := range signers {

@@ -86,7 +86,7 @@ agency's folder (--dir).`,
 		cli.NewInitCommand(a.App, node.Observe, `Makes an observer's folder. It needs a charter before it can run: join a mesh with an invitation.`),
 		cli.NewRunCommand(a.App, node.Observe, "It keeps the dockets of all agencies and checks every entry."),
 		cli.NewStatusOf(a.App, node.Observe), cli.NewRequestsCommand(a.App, node.Observe), cli.NewRequestCommand(a.App, node.Observe), cli.NewAgenciesCommand(a.App, node.Observe),
-		cli.NewRecordCommand(a.App),
+		cli.NewRecordCommand(a.App), cli.NewOverdueCommand(a.App),
 		newObjectCommand(a, node.Observe), newWitnessCommand(a, node.Observe))
 	return cmd
 }

@@ -125,6 +125,27 @@ func YesNo(b bool) string {
 	return "no"
 }
 
+// List writes a table of a row for each, or that there are none.
+func List[T any](w io.Writer, list []T, none string, heading []string, row func(T) []string) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(w, none)
+		return err
+	}
+	var rows [][]string
+	for _, x := range list {
+		rows = append(rows, row(x))
+	}
+	return Table(w, heading, rows)
+}
+
+// Count says how many there are: "1 clip", "2 clips".
+func Count(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %ss", n, one)
+}
+
 // Table writes rows under a heading, in columns.
 func Table(w io.Writer, heading []string, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

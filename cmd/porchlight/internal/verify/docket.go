@@ -48,6 +48,19 @@ func docketEntry(r *Result, note []byte) error {
 			return err
 		}
 		r.prove("the outcome of request %s: %s; signed by %s", ui.Short(e.Request), e.Outcome.Title(), e.Officer.Name())
+	case "hold", "transfer":
+		if err := declaration(r, note); err != nil {
+			return err
+		}
+	case "daily":
+		e, err := docket.OpenDaily(note)
+		if err != nil {
+			return err
+		}
+		r.prove("the daily entry of %s, signed by the docket key %s", e.Day, e.Key.Name())
+		r.leave("which of its commitments are real: nobody but the agency and each one's owner can tell")
+		r.leave("that its key is the docket's, and that it says what the schedule has: check the docket")
+		return nil
 	}
 	r.leave("that the signers were enrolled, and that it stands in the docket: check the docket's message")
 	return nil

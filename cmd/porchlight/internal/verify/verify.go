@@ -160,7 +160,13 @@ func document(r *Result, note []byte, with With) (err error) {
 		return acceptance(r, note, with)
 	case "receipt":
 		return receipt(r, note, with)
-	case "officer", "supersede", "resolve", "report", "outcome":
+	case "withdrawal", "extension", "statement", "onward":
+		return word(r, note, with)
+	case "message":
+		return message(r, note, with)
+	case grant.BreachKind:
+		return breach(r, note, with)
+	case "officer", "supersede", "resolve", "report", "outcome", "daily", "hold", "transfer":
 		return docketEntry(r, note)
 	case request.ObjectionKind:
 		return objection(r, note, with)
@@ -250,7 +256,7 @@ func grantNote(r *Result, note []byte) error {
 	if err != nil {
 		return err
 	}
-	r.prove("grant %s of %d releases for request %s, signed by its own key", ui.Short(grant.IDOf(note)), len(g.Releases), ui.Short(g.Request))
+	r.prove("grant %s of %s for request %s, signed by its own key", ui.Short(grant.IDOf(note)), ui.Count(len(g.Releases), "release"), ui.Short(g.Request))
 	r.prove("it may be kept until %s, until %s if not used; %s is removed", ui.UTC(g.Terms.RetainUntil.Time), ui.UTC(g.Terms.UnusedUntil.Time), g.Redaction)
 	r.leave("who made it: its key was made for this answer alone")
 	r.leave("that the requester agreed: that is what its acceptance says")

@@ -1,0 +1,288 @@
+package agency
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// The docket is told once a day what became of releases, among dummies that look the same (package docket). The moment is drawn at
+// random for each day and kept in the file daily, so that neither the vault nor a restart has a say in it; what was missed is made up
+// for at once. The day is the ratchet's (clock.go): no entry says what the vault may not know to be true yet.
+
+// A moment is when the entry of a day is made.
+type moment struct {
+	Day docket.Day `json:"day"`
+	At  time.Time  `json:"at"`
+}
+
+// mostDaily bounds how many entries are made at one moment. After a long time off the rest comes on the next days, so that there is room
+// in the docket's day for requests.
+const mostDaily = 30
+
+// drawnFrom is the part of a day that moments are drawn from. The last hour is left, so that an entry is made on its day.
+const drawnFrom = 23 * time.Hour
+
+// draw chooses a moment of a day.
+func draw(day docket.Day) (time.Time, error) {
+	start, err := time.Parse(time.DateOnly, string(day))
+	if err != nil {
+		return start, err
+	}
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return time.Time{}, err
+	}
+	return start.Add(time.Duration(binary.BigEndian.Uint64(b[:])%uint64(drawnFrom/time.Second)) * time.Second), nil
+}
+
+// readMoment reads when the next entry is to be made.
+func (a *Agency) readMoment() error {
+	err := node.ReadJSON(a.peer.State.Path("daily"), &a.moment)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return err
+}
+
+// setMoment draws the moment for the entry of a day, on that or another day.
+func (a *Agency) setMoment(day, on docket.Day) error {
+	at, err := draw(on)
+	if err != nil {
+		return err
+	}
+	m := moment{day, at}
+	if err := node.WriteJSON(a.peer.State.Disk(), a.peer.State.Path("daily"), m); err != nil {
+		return err
+	}
+	a.moment = m
+	return nil
+}
+
+// daily makes the entries of the days that have none, when their moment has come. made says that there is something to spread.
+func (a *Agency) daily() (made int, err error) {
+	_, d, err := a.self()
+	if err != nil || d.MaySign() != nil {
+		return 0, nil // Run has said so
+	}
+	now := a.now()
+	day, plan, first, ok := d.NextDaily(now)
+	if !ok {
+		return 0, nil
+	}
+	if first {
+		day = cmp.Or(a.moment.Day, day.Add(1)) // no commitment of today's may stand in today's entry
+	}
+	if a.moment.Day != day {
+		if err := a.setMoment(day, day); err != nil {
+			return 0, err
+		}
+	}
+	if now.Before(a.moment.At) {
+		return 0, nil
+	}
+	for ; made < mostDaily; made++ {
+		err := a.enterDaily(d, plan, now)
+		switch consent.ClassOf(err) {
+		case "":
+			if err != nil {
+				return made, fmt.Errorf("daily entry: %w", err)
+			}
+		case consent.NotYetValid:
+			return made, nil
+		case consent.OverQuota:
+			return made, a.restTomorrow(d, now)
+		default:
+			return made, fmt.Errorf("daily entry: %w", err)
+		}
+		if _, plan, _, ok = d.NextDaily(now); !ok {
+			return made + 1, nil
+		}
+	}
+	return made, a.restTomorrow(d, now)
+}
+
+func (a *Agency) restTomorrow(d *node.Docket, now time.Time) error {
+	day, _, _, _ := d.NextDaily(now)
+	return a.setMoment(day, docket.DayOf(now).Add(1))
+}
+
+// enterDaily puts the next daily entry into the docket, and forgets the messages that stand in it.
+func (a *Agency) enterDaily(d *node.Docket, plan charter.Daily, now time.Time) error {
+	load, odd := a.vault.load(plan.MessageBytes)
+	if odd > 0 {
+		a.peer.Log.Warn("messages not sent: the charter has another size for them", "messages", odd)
+	}
+	a.mu.Lock()
+	daily, err := d.AppendDaily(load, a.key, now)
+	a.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return a.vault.sent(daily.Messages)
+}
+
+// settleMessages forgets queued messages that stand in the docket already: a crash came before they were forgotten.
+func (a *Agency) settleMessages() error {
+	_, d, err := a.self()
+	if err != nil || len(a.vault.messages) == 0 {
+		return nil
+	}
+	for i := d.Size() - 1; i >= 0; i-- {
+		note, err := d.Read(i)
+		if err != nil {
+			return err
+		}
+		if daily, err := docket.OpenDaily(note); err == nil {
+			return a.vault.sent(daily.Messages)
+		}
+	}
+	return nil
+}
+
+// runDaily makes what is due and spreads it.
+func (a *Agency) runDaily(ctx context.Context) error {
+	made, err := a.daily()
+	if made == 0 {
+		return err
+	}
+	if _, d, serr := a.self(); serr == nil {
+		_, serr = a.spread(ctx, d)
+		err = errors.Join(err, serr)
+	}
+	return err
+}
+
+// load is what the docket is to be told: the releases for which a receipt was signed that they are held, and the messages that wait.
+// odd counts messages of another size than the charter's, which no entry can hold.
+func (v *vault) load(size int) (l docket.Load, odd int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	real := map[grant.Commitment]docket.Status{}
+	since := map[grant.Commitment]time.Time{}
+	for _, h := range v.grants {
+		for _, r := range h.grant.Releases {
+			k := h.releases[string(r.CID)]
+			if !k.held {
+				continue
+			}
+			holding, err := h.holding(k)
+			if err != nil {
+				continue // it is one of the grant's own
+			}
+			add := func(secret grant.Secret, from, until time.Time, s docket.Status) {
+				c := grant.Release{CID: holding.CID, Secret: secret}.Commitment()
+				real[c], since[c] = s, from
+				l.Waiting = append(l.Waiting, docket.Waiting{Commitment: c, KeepDays: daysUntil(from, until), From: docket.DayOf(from).Add(1)})
+			}
+			status := docket.Status{Used: k.Used, Exported: k.Exported, PassedOn: k.PassedOn, Deleted: k.State == "deleted"}
+			from, until := h.grant.Created.Time, h.grant.Terms.RetainUntil.Time
+			if k.taken != nil {
+				from, until = k.KeyFrom, k.taken.Terms.RetainUntil.Time
+			}
+			// With each extension the promise before comes to its end.
+			for i, e := range k.Extended {
+				ended := status
+				ended.Deleted = true
+				add(holding.Secrets[i], from, until, ended)
+				from, until = e.Made, e.Until
+			}
+			add(holding.Secrets[len(k.Extended)], from, until, status)
+		}
+	}
+	slices.SortFunc(l.Waiting, func(a, b docket.Waiting) int {
+		return cmp.Or(since[a.Commitment].Compare(since[b.Commitment]), cmp.Compare(a.Commitment, b.Commitment))
+	})
+	for _, m := range v.messages {
+		if len(m) == size {
+			l.Messages = append(l.Messages, m)
+		} else {
+			odd++
+		}
+	}
+	l.Real = func(c grant.Commitment) (docket.Status, bool) { s, ok := real[c]; return s, ok }
+	l.Dummy = func() ([]byte, error) { return dummy(size) }
+	return l, odd
+}
+
+// daysUntil is for how many days a release may be kept, rounded up.
+func daysUntil(from, until time.Time) int {
+	const day = 24 * time.Hour
+	return int((until.Sub(from) + day - 1) / day)
+}
+
+// dummy makes a message that nobody can open.
+func dummy(size int) ([]byte, error) {
+	nobody, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	return node.SealMessage(nobody.Recipient().String(), nil, size)
+}
+
+// maxQueued bounds the messages that wait for a place in a daily entry: several months of them.
+const maxQueued = 1000
+
+// messagesPath holds the messages that wait (records).
+func (v *vault) messagesPath() string { return filepath.Join(v.dir, "messages") }
+
+func (v *vault) readMessages() error {
+	_, err := v.disk.ReadRecords(v.messagesPath(), func(b []byte) error {
+		v.messages = append(v.messages, bytes.Clone(b))
+		return nil
+	})
+	return err
+}
+
+// queue leaves a sealed message for one of the next daily entries.
+func (v *vault) queue(msg []byte) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.messages) >= maxQueued {
+		return fmt.Errorf("%d messages wait for a place in the docket, which is the most", len(v.messages))
+	}
+	next := append(slices.Clone(v.messages), bytes.Clone(msg))
+	return v.saveMessages(next)
+}
+
+// sent forgets the messages that stand in an entry.
+func (v *vault) sent(in [][]byte) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	left := slices.DeleteFunc(slices.Clone(v.messages), func(m []byte) bool {
+		return slices.ContainsFunc(in, func(s []byte) bool { return bytes.Equal(s, m) })
+	})
+	if len(left) == len(v.messages) {
+		return nil
+	}
+	return v.saveMessages(left)
+}
+
+func (v *vault) saveMessages(all [][]byte) error {
+	var b []byte
+	for _, m := range all {
+		b = durable.AppendRecord(b, m)
+	}
+	if err := v.disk.WriteFile(v.messagesPath(), b, 0o600); err != nil {
+		return err
+	}
+	v.messages = all
+	return nil
+}

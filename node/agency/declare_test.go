@@ -1,0 +1,301 @@
+package agency
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// held brings an answer to where its key is here.
+func (d *desk) held(change func(*grant.Grant)) *answer {
+	d.Helper()
+	a := d.answer(64<<10, change)
+	a.send(a.begin(), 99)
+	ok(d, a.complete())
+	ok(d, a.receiver().Key(d.Context(), a.from, a.root, []byte(a.secret)))
+	return a
+}
+
+// says is a word of the owner's and what the agency answers.
+func (a *answer) says(b consent.Body) (grant.Receipt, error) {
+	a.Helper()
+	answer, err := a.receiver().Word(a.Context(), a.from, a.sign(b, a.key))
+	if err != nil || answer == nil {
+		return grant.Receipt{}, err
+	}
+	r, err := grant.OpenReceipt(answer, a.ask.ReceptionKey)
+	ok(a, err)
+	h, err := a.agency.vault.grants[grant.IDOf(a.note)].holding(a.agency.vault.grants[grant.IDOf(a.note)].releases[a.root])
+	ok(a, err)
+	if !h.Signed(r) {
+		a.Error("the receipt is about something else")
+	}
+	return r, nil
+}
+
+// again is the secret of the commitment that follows an extension.
+var again = grant.Secret(consent.HashText([]byte("new")))
+
+func (a *answer) withdrawal() grant.Withdrawal {
+	return grant.Withdrawal{Grant: grant.IDOf(a.note), CID: consent.ReleaseID(a.root), Created: consent.At(a.now), Key: a.key.Verifier()}
+}
+
+func (a *answer) keyIsHere() bool {
+	_, err := os.Stat(a.agency.vault.keyPath(grant.IDOf(a.note), a.root))
+	return err == nil
+}
+
+// enters puts a drafted entry into the docket, signed by officer and supervisor.
+func (d *desk) enters(text string) []byte {
+	d.Helper()
+	var body consent.Body
+	kind, err := consent.Peek([]byte(text))
+	ok(d, err)
+	if kind == "hold" {
+		body, err = bodyOf[docket.Hold](text)
+	} else {
+		body, err = bodyOf[docket.Transfer](text)
+	}
+	ok(d, err)
+	note := d.sign(body, d.officer, d.supervisor)
+	_, err = d.agency.peer.Docket(d.agency.agency).Append(note, d.agency.key, d.now)
+	ok(d, err)
+	return note
+}
+
+func bodyOf[B consent.Body](text string) (b B, err error) {
+	for i := range text {
+		if text[i] == '\n' {
+			return b, consent.DecodeStrict([]byte(text[i+1:len(text)-1]), &b, consent.MaxNote)
+		}
+	}
+	return b, nil
+}
+
+func (d *desk) holds(releases ...string) DraftHold {
+	return DraftHold{Releases: releases, Court: "County Court", Number: "26-CV-118", DocumentSHA256: consent.HashText([]byte("order")),
+		Officer: d.officer.Verifier(), Supervisor: d.supervisor.Verifier()}
+}
+
+// What an owner takes back is gone at once, and the answer says so; it stays so after a restart, and whoever asks again is told the same.
+func TestPromise09AWithdrawnReleaseIsDestroyedAtOnce(t *testing.T) {
+	d := newDesk(t)
+	a, other := d.held(nil), d.held(nil)
+	if _, err := other.receiver().Word(t.Context(), other.from, other.sign(a.withdrawal(), a.key)); err == nil {
+		t.Error("one owner took back another's release")
+	}
+	for range 2 {
+		r, err := a.says(a.withdrawal())
+		ok(t, err)
+		if r.State != grant.Deleted || a.keyIsHere() || a.state() != "deleted" {
+			t.Errorf("after its owner took it back the release is %s; the answer says %s", a.state(), r.State)
+		}
+		d.restart()
+	}
+	if other.state() != "open" || !other.keyIsHere() {
+		t.Errorf("the other release is %s", other.state())
+	}
+}
+
+// Only its owner lets a release be kept for longer, and only a release that is used.
+func TestAnOwnerExtendsTheTerms(t *testing.T) {
+	d := newDesk(t)
+	a := d.held(nil)
+	e := grant.Extension{Grant: grant.IDOf(a.note), CID: consent.ReleaseID(a.root), Holder: d.agency.agency, RetainUntil: consent.At(a.grant.Terms.RetainUntil.AddDate(0, 0, 30)), Secret: again, Created: consent.At(d.now), Key: a.key.Verifier()}
+	long := e
+	long.RetainUntil = consent.At(d.now.AddDate(2, 0, 0))
+	if _, err := a.says(long); consent.ClassOf(err) != consent.RetentionTooLong {
+		t.Errorf("two years: %v", err)
+	}
+	r, err := a.says(e)
+	ok(t, err)
+	if r.State != grant.Held || r.Commitment != (grant.Release{CID: e.CID, Secret: again}).Commitment() {
+		t.Errorf("the answer is %+v", r)
+	}
+	if _, err := a.says(e); err != nil {
+		t.Errorf("said again: %v", err)
+	}
+	h := a.agency.vault.grants[grant.IDOf(a.note)]
+	k := h.releases[a.root]
+	if got := h.deadline(k); !got.Equal(a.grant.Terms.UnusedUntil.Time) {
+		t.Errorf("unused, it may be kept until %s", got)
+	}
+	k.Used = true
+	if got := h.deadline(k); !got.Equal(e.RetainUntil.Time) {
+		t.Errorf("used, it may be kept until %s", got)
+	}
+	d.restart()
+	load, _ := a.agency.vault.load(1536)
+	next := grant.Release{CID: consent.ReleaseID(a.root), Secret: e.Secret}.Commitment()
+	before, _ := load.Real(a.grant.Releases[0].Commitment())
+	after, is := load.Real(next)
+	if len(load.Waiting) != 2 || !before.Deleted || !is || after.Deleted {
+		t.Errorf("the docket is told %+v of the commitment before and %+v of the new one", before, after)
+	}
+	if k := a.agency.vault.grants[grant.IDOf(a.note)].releases[a.root]; len(k.Extended) != 1 || !k.Extended[0].Until.Equal(e.RetainUntil.Time) || len(k.Said) != 1 {
+		t.Errorf("after a restart: %+v", k)
+	}
+}
+
+// A hold that the docket declares stands in the way of a deletion and of a withdrawal, for as long as it is renewed; the owner is told
+// under which entry. Nothing but the docket says so.
+func TestAHoldStandsInTheWayUntilItIsOver(t *testing.T) {
+	d := newDesk(t)
+	a, free := d.held(nil), d.held(nil)
+	_, err := d.agency.draftHold(t.Context(), d.holds())
+	wants(t, err, "no release named")
+	drafted, err := d.agency.draftHold(t.Context(), d.holds(a.root))
+	ok(t, err)
+	d.restart() // the salt was kept before the draft was shown
+	ok(t, d.agency.expire())
+	if a.agency.vault.grants[grant.IDOf(a.note)].releases[a.root].law != nil {
+		t.Error("a draft holds")
+	}
+	note := d.enters(drafted.Text)
+	ok(t, d.agency.expire())
+	r, err := a.says(a.withdrawal())
+	ok(t, err)
+	entry := docket.EntryID(note)
+	if r.State != grant.KeptByLaw || r.Entry != entry || !a.keyIsHere() {
+		t.Fatalf("under a hold, taken back: %+v", r)
+	}
+	own := d.agency.peer.Docket(d.agency.agency)
+	if live, sure := own.LiveHolds(d.now); !sure || len(live) != 1 || !live[0].Covers[0].Opens(r.Salt, []byte(r.Commitment)) {
+		t.Errorf("the docket has the holds %+v", live)
+	}
+	if n := len(d.agency.vault.messages); n != 1 {
+		t.Errorf("%d messages wait for the owner", n)
+	}
+	d.skip(a.grant.Terms.RetainUntil.Add(-time.Hour).Sub(d.now)) // an hour before the hold ends
+	d.restart()
+	ok(t, d.agency.expire())
+	if a.state() != "open" || free.state() != "deleted" {
+		t.Errorf("past its deadline the release on hold is %s, the other one %s", a.state(), free.state())
+	}
+	list, err := d.agency.holds(t.Context(), struct{}{})
+	ok(t, err)
+	if len(list) != 1 || len(list[0].Releases) != 1 || list[0].Releases[0] != a.root {
+		t.Errorf("%+v", list)
+	}
+	// The court attests it again, and 90 days after that no more.
+	renewal := d.holds()
+	renewal.Renews = entry[:12]
+	drafted, err = d.agency.draftHold(t.Context(), renewal)
+	ok(t, err)
+	d.enters(drafted.Text)
+	d.skip(90 * 24 * time.Hour)
+	ok(t, d.agency.expire())
+	if a.state() != "open" {
+		t.Errorf("under the renewed hold it is %s", a.state())
+	}
+	d.skip(time.Second)
+	ok(t, d.agency.expire())
+	if a.state() != "deleted" || a.keyIsHere() {
+		t.Errorf("once the hold is over it is %s", a.state())
+	}
+	_, err = d.agency.draftHold(t.Context(), renewal)
+	wants(t, err, "no live hold")
+	if node.HintOf(err) == "" {
+		t.Error("no way out is shown")
+	}
+}
+
+// A renewal without a release lets it go.
+func TestAHoldIsLifted(t *testing.T) {
+	d := newDesk(t)
+	a, b := d.held(nil), d.held(nil)
+	drafted, err := d.agency.draftHold(t.Context(), d.holds(a.root, b.root))
+	ok(t, err)
+	note := d.enters(drafted.Text)
+	d.skip(a.grant.Terms.UnusedUntil.Sub(d.now))
+	lift := d.holds(a.root)
+	lift.Renews = docket.EntryID(note)
+	drafted, err = d.agency.draftHold(t.Context(), lift)
+	ok(t, err)
+	d.enters(drafted.Text)
+	ok(t, d.agency.expire())
+	if a.state() != "deleted" || b.state() != "open" {
+		t.Errorf("the release that the hold lets go is %s, the other one %s", a.state(), b.state())
+	}
+	if _, err := d.agency.draftHold(t.Context(), lift); err == nil {
+		t.Error("a hold that was renewed is renewed again")
+	}
+}
+
+// What is passed on is declared like a hold: one entry for one passing on, to a body of the class that it names, with its owner's consent.
+func TestATransferIsDeclared(t *testing.T) {
+	d := newDesk(t)
+	a := d.held(nil)
+	k := d.agency.vault.grants[grant.IDOf(a.note)].releases[a.root]
+	prosecutor, _ := d.agency.peer.Agency(d.agency.agency)
+	other := prosecutor
+	prosecutor.Class = charter.Prosecutor
+	declare := func(change func(*DraftTransfer)) string {
+		x := DraftTransfer{Releases: []string{a.root[:20]}, To: charter.Prosecutor, Ground: docket.GroundOwner, Officer: d.officer.Verifier(), Supervisor: d.supervisor.Verifier()}
+		change(&x)
+		drafted, err := d.agency.draftTransfer(t.Context(), x)
+		ok(t, err)
+		if i, _ := d.agency.transferred(k, prosecutor); i >= 0 {
+			t.Error("a draft declares")
+		}
+		return docket.EntryID(d.enters(drafted.Text))
+	}
+	declare(func(x *DraftTransfer) { x.To, x.Ground = docket.ToDefence, docket.GroundDisclosure })
+	declare(func(x *DraftTransfer) { x.To = docket.ToDefence })
+	if i, entry := d.agency.transferred(k, prosecutor); i >= 0 {
+		t.Errorf("declared by %s, which is of another class", entry)
+	}
+	want := declare(func(*DraftTransfer) {})
+	i, entry := d.agency.transferred(k, prosecutor)
+	if entry != want || i != len(k.Blinds)-1 {
+		t.Errorf("declared in %q at %d", entry, i)
+	}
+	if i, _ := d.agency.transferred(k, other); i >= 0 {
+		t.Error("it declares a passing on to another class")
+	}
+	k.Blinds[i].To = consent.AgencyID(strings.Repeat("0", 32))
+	if i, _ := d.agency.transferred(k, prosecutor); i >= 0 {
+		t.Error("one entry declares two")
+	}
+}
+
+// What is asked of an owner waits, sealed to them and of the size that the charter fixes, for a daily entry.
+func TestAnOwnerIsAsked(t *testing.T) {
+	d := newDesk(t)
+	owner, err := age.GenerateX25519Identity()
+	ok(t, err)
+	a := d.held(func(g *grant.Grant) { g.Reach = owner.Recipient().String() })
+	for name, q := range map[string]Question{"no reason": {Ask: grant.AskStatement}, "no end": {Ask: grant.AskExtension, Reason: "The trial was put off."}, "another thing": {Ask: "name", Reason: "Who are you?"},
+		"unknown agency": {Ask: grant.AskPassOn, Reason: "It is theirs.", To: consent.AgencyID(consent.HashText(nil)[:32])}} {
+		q.Release = a.root
+		if _, err := d.agency.ask(t.Context(), q); err == nil {
+			t.Errorf("%s: asked", name)
+		}
+	}
+	got, err := d.agency.ask(t.Context(), Question{Release: a.root, Ask: grant.AskStatement, Reason: "Did the van stand there before seven?"})
+	ok(t, err)
+	if got.Waiting != 1 || got.PerDay != 3 {
+		t.Errorf("%+v", got)
+	}
+	d.restart()
+	load, odd := d.agency.vault.load(1536)
+	if len(load.Messages) != 1 || odd != 0 {
+		t.Fatalf("%d messages wait, %d of another size", len(load.Messages), odd)
+	}
+	note, err := node.OpenMessage(owner, load.Messages[0])
+	ok(t, err)
+	m, err := grant.OpenMessage(note, d.ask.ReceptionKey)
+	ok(t, err)
+	if m.Ask != grant.AskStatement || m.Grant != grant.IDOf(a.note) {
+		t.Errorf("%+v", m)
+	}
+}

@@ -1,0 +1,172 @@
+package home
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// BreachArg is the arguments of "home.breach": the release, and whether everybody is to see what a holder's docket does not keep.
+type BreachArg struct {
+	Release string           `json:"release"`
+	Holder  consent.AgencyID `json:"holder,omitempty"` // which one; "" for the first whose docket fails
+	Publish bool             `json:"publish"`
+	Order   string           `json:"order,omitempty"` // of a household: one person's signed order (household.go)
+}
+
+// BreachStatus is the answer: what publishing opens, and where that is.
+type BreachStatus struct {
+	Promise Promise `json:"promise"`
+	Note    string  `json:"note"` // the record
+	Leaving Leaving `json:"leaving,omitzero"`
+
+	Request consent.RequestID `json:"request"`
+	By      []string          `json:"by,omitempty"`      // of a household: who has signed that it is to be public
+	Missing int               `json:"missing,omitempty"` // how many more have to
+}
+
+// breach makes the record of what a docket does not keep about one release, and publishes it over stewards where its owner says so.
+func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, i, err := h.signedFor(arg.Release)
+	if err != nil {
+		return BreachStatus{}, err
+	}
+	g, err := h.given(a)
+	if err != nil {
+		return BreachStatus{}, err
+	}
+	notes, err := h.notes(a)
+	if err != nil {
+		return BreachStatus{}, err
+	}
+	o, p, err := h.failing(a, i, g, notes, arg.Holder)
+	out := BreachStatus{Promise: p}
+	if err != nil {
+		return out, err
+	}
+	fault := grant.Fault(p.State)
+	receipt, card, err := h.failed(o, notes, fault)
+	if err != nil {
+		return out, err
+	}
+	key, err := node.ReadKey(h.file(a, "grant.key"))
+	if err != nil {
+		return out, node.WithHint(err, "nothing can be shown without the grant's key; it is in every backup")
+	}
+	// Dated by the day, since nobody else has to know when its owner looked.
+	day := h.peer.Now().UTC().Truncate(24 * 60 * 60 * 1e9)
+	note, err := consent.Sign(grant.Breach{Agency: o.Holder, Request: a.Request, Fault: fault, Receipt: string(receipt), Card: card, Created: consent.At(day), Key: key.Verifier()}, key)
+	if err != nil {
+		return out, err
+	}
+	out.Note, out.Request = string(note), a.Request
+	if !arg.Publish {
+		return out, nil
+	}
+	arg.Release, arg.Holder = a.Releases[i].Root, o.Holder
+	var done bool
+	if done, out.By, out.Missing, err = h.approves(arg.Order, "approve", a.Request, arg.Digest()); err != nil || !done {
+		return out, err
+	}
+	if err := h.ledger.Note("owner", "breach record approved", out.Promise.Release, string(fault)); err != nil {
+		return out, err
+	}
+	if out.Leaving, err = h.leave(note); err != nil {
+		return out, err
+	}
+	next := a.copy()
+	next.Releases[i].setFault(o.Holder, Fault{fault, "leaving"})
+	if err := h.record(&next); err != nil {
+		return out, err
+	}
+	*a = next
+	// Those who approved this record have not approved another one, should the docket fail in another way.
+	return out, h.settled(a.Request)
+}
+
+// signedFor finds a release that a receipt stands for by the beginning of its root. The caller holds h.mu.
+func (h *Home) signedFor(name string) (*Answer, int, error) {
+	return h.one(name, func(r Release) bool { return r.Receipt },
+		"`porchlight home given` lists what left", "no release %q that the agency signed for")
+}
+
+// failing is the holder of that id whose docket fails what was signed, the first one for "", and how the release stands there.
+func (h *Home) failing(a *Answer, i int, g given, notes [][]byte, id consent.AgencyID) (holder, Promise, error) {
+	all, err := h.holders(a, i, g, notes)
+	if err != nil {
+		return holder{}, Promise{}, err
+	}
+	if id != "" {
+		o, err := oneHolder(all, id)
+		if err != nil {
+			return o, Promise{}, err
+		}
+		all = []holder{o}
+	}
+	var first Promise
+	for n, o := range all {
+		p, err := h.promise(a, i, g, o, notes)
+		if err != nil {
+			return o, p, err
+		}
+		if p.State.Failed() {
+			return o, p, nil
+		}
+		if n == 0 {
+			first = p
+		}
+	}
+	return holder{}, first, fmt.Errorf("the docket of %s keeps what was signed about release %s: %s", first.Agency, first.Release, first.Words)
+}
+
+// failed is the newest receipt of a holder that its docket fails in that way, and the card whose key signed it.
+func (h *Home) failed(o holder, notes [][]byte, fault grant.Fault) (newest []byte, card string, err error) {
+	var at consent.Time
+	for _, n := range notes {
+		r, ok := o.receipt(n)
+		if !ok || r.State == grant.Deleted || r.At.Before(at.Time) {
+			continue
+		}
+		for _, f := range h.peer.Docket(o.Holder).Fails(r, h.peer.Now()) {
+			if f == fault {
+				newest, card, at = n, o.cards[r.Key], r.At
+			}
+		}
+	}
+	if newest == nil {
+		return nil, "", fmt.Errorf("no receipt of release %s shows that", o.CID)
+	}
+	return newest, card, nil
+}
+
+// leftAs notes of a breach record that a steward took it, "public", or that none did, "".
+func (h *Home) leftAs(note []byte, state string) error {
+	b, err := grant.OpenBreach(note)
+	if err != nil {
+		return nil // another document
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.answers {
+		if a.Request != b.Request {
+			continue
+		}
+		for i, r := range a.Releases {
+			if c, err := consent.Open([]byte(b.Receipt), func(c grant.Receipt) ([]consent.VerifierKey, error) { return []consent.VerifierKey{c.Key}, nil }); err == nil &&
+				string(c.CID) == r.Root && r.Faults[b.Agency].Breach == "leaving" {
+				next := a.copy()
+				next.Releases[i].setFault(b.Agency, Fault{r.Faults[b.Agency].Kind, state})
+				if err := h.record(&next); err != nil {
+					return err
+				}
+				*a = next
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,562 @@
+package home
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// What left is held against what the requester signed and what its docket says: each release's commitment is looked for in the daily
+// entries, and each sealed message in them is tried with the keys of this home's answers. All of that is done here, at the moments at which
+// this home looks at its folders, and nothing is sent.
+
+// Stand is where a release that left is in its life, as far as its owner can tell.
+type Stand string
+
+// How a release may stand.
+const (
+	StandSending      Stand = "sending"      // its key has not left
+	StandAllowed      Stand = "allowed"      // its owner let it be passed on, and nobody signed that it was
+	StandUnsigned     Stand = "unsigned"     // blocks left and nothing was signed for all of them
+	StandKeyUnsure    Stand = "key-unsure"   // the key left, and the requester did not say that it came
+	StandHeld         Stand = "held"         // signed for; the docket has time to tell
+	StandPromised     Stand = "promised"     // the docket holds the commitment
+	StandDeleted      Stand = "deleted"      // the docket says so
+	StandGone         Stand = "gone"         // the requester signed so, and the docket has time to tell
+	StandKeptByLaw    Stand = "kept-by-law"  // a hold stands in the way
+	StandMissing      Stand = "missing"      // grant.FaultMissing
+	StandOverdue      Stand = "overdue"      // grant.FaultOverdue
+	StandContradicted Stand = "contradicted" // grant.FaultContradicted
+)
+
+// Failed says whether a docket fails what was signed.
+func (s Stand) Failed() bool {
+	return s == StandMissing || s == StandOverdue || s == StandContradicted
+}
+
+// Promise is one release that left, what binds one of its holders, and how it stands.
+type Promise struct {
+	Release  string            `json:"release"`
+	Answer   string            `json:"answer"`
+	Request  consent.RequestID `json:"request"`
+	Case     string            `json:"case"`
+	Agency   string            `json:"agency"`
+	AgencyID consent.AgencyID  `json:"agency_id"`
+	Via      consent.AgencyID  `json:"via,omitempty"` // the agency that passed it on to this one
+	Camera   string            `json:"camera"`
+	From     time.Time         `json:"from"`
+	Until    time.Time         `json:"until"`
+	Terms    grant.Terms       `json:"terms"` // with what the owner said since
+	State    Stand             `json:"state"`
+	Words    string            `json:"words"`         // the same for people
+	Due      docket.Day        `json:"due,omitempty"` // the day by which the docket is to say more
+	Docket   *docket.Follow    `json:"docket,omitempty"`
+	Silent   docket.Day        `json:"silent,omitempty"` // the docket's daily entries stopped on this day
+	Breach   string            `json:"breach,omitempty"` // of a fault: "", "leaving" or "public"
+	Said     []Said            `json:"said"`
+}
+
+// Said is one thing that either side said about a release, in order.
+type Said struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"` // "owner" or "requester"
+	What string    `json:"what"`
+	Text string    `json:"text,omitempty"`
+	ID   string    `json:"id"` // SHA-256 of the note
+}
+
+// file names of what was said in an answer's folder.
+const saidFile = "said" // records: notes that the requester signed, as they came
+
+// maxSaid bounds what a requester may have this home keep about one answer.
+const maxSaid = 1000
+
+// notes are what the requester said about an answer: the receipts of the delivery, and what came since.
+func (h *Home) notes(a *Answer) (all [][]byte, err error) {
+	for i := range a.Releases {
+		b, err := os.ReadFile(h.file(a, fmt.Sprintf("%d.receipt", i)))
+		if err == nil {
+			all = append(all, b)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	_, err = h.disk().ReadRecords(h.file(a, saidFile), func(b []byte) error {
+		all = append(all, bytes.Clone(b))
+		return nil
+	})
+	return all, err
+}
+
+// hears keeps what the requester signed about an answer, beside what is kept already.
+func (h *Home) hears(a *Answer, note []byte) error {
+	f, err := h.disk().OpenAppend(h.file(a, saidFile), 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Append(durable.AppendRecord(nil, note)), f.Close())
+}
+
+// given is an answer's grant, and the request that it answers.
+type given struct {
+	grant   grant.Grant
+	id      consent.GrantID
+	request node.Request
+}
+
+func (h *Home) given(a *Answer) (g given, err error) {
+	note, err := os.ReadFile(h.file(a, "grant.note"))
+	if err != nil {
+		return g, err
+	}
+	if g.grant, err = grant.OpenGrant(note); err != nil {
+		return g, err
+	}
+	g.id = grant.IDOf(note)
+	g.request, err = h.peer.Held(a.Request)
+	return g, err
+}
+
+// promisesAbout say how a release stands with each of its holders. The caller holds h.mu.
+func (h *Home) promisesAbout(a *Answer, i int, g given, notes [][]byte) (out []Promise, err error) {
+	all, err := h.holders(a, i, g, notes)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range all {
+		p, err := h.promise(a, i, g, o, notes)
+		if err != nil {
+			return nil, err
+		}
+		if p.State == StandAllowed && slices.ContainsFunc(out, func(q Promise) bool { return q.AgencyID == o.From && saidPassedOn(q, o.name) }) {
+			p.State, p.Words = StandUnsigned, fmt.Sprintf("%s says that it was passed on; %s has signed nothing for it yet", h.nameOf(o.From), o.name)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func saidPassedOn(p Promise, to string) bool {
+	return slices.ContainsFunc(p.Said, func(s Said) bool { return s.By == "requester" && s.What == string(grant.PassedOn) && s.Text == to })
+}
+
+func (h *Home) nameOf(id consent.AgencyID) string {
+	if x, ok := h.peer.Agency(id); ok {
+		return x.Name
+	}
+	return string(id)
+}
+
+// promise says how a release stands with one holder. The caller holds h.mu.
+func (h *Home) promise(a *Answer, i int, g given, o holder, notes [][]byte) (Promise, error) {
+	rel := a.Releases[i]
+	p := Promise{Release: rel.Root, Answer: a.ID, Request: a.Request, Case: g.request.Body.Case, Agency: o.name, AgencyID: o.Holder, Via: o.From, Camera: rel.Camera, From: rel.From, Until: rel.Until,
+		Terms: o.Terms, Breach: rel.Faults[o.Holder].Breach, Said: []Said{}}
+	var receipts []grant.Receipt
+	for _, n := range notes {
+		if r, ok := o.receipt(n); ok {
+			p.Said = append(p.Said, Said{r.At.Time, "requester", string(r.State), r.Detail, consent.HashText(n)})
+			receipts = append(receipts, r)
+		} else if m, ok := o.message(n); ok {
+			text := m.Reason
+			switch m.Ask {
+			case grant.AskExtension:
+				text = "until " + m.RetainUntil.String() + ": " + text
+			case grant.AskPassOn:
+				text = "to " + string(m.To) + ": " + text
+			}
+			p.Said = append(p.Said, Said{m.Created.Time, "requester", "asks: " + string(m.Ask), text, consent.HashText(n)})
+		}
+	}
+	for _, w := range a.Words {
+		if w.Release == rel.Root && w.To == o.Holder {
+			p.Said = append(p.Said, w.said())
+		}
+	}
+	slices.SortStableFunc(p.Said, func(a, b Said) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(receipts, func(a, b grant.Receipt) int { return a.At.Compare(b.At.Time) })
+	h.stand(&p, rel, o, receipts)
+	return p, nil
+}
+
+// stand holds a release against its holder's docket. receipts are all that the holder signed about it, oldest first.
+func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
+	say := func(s Stand, format string, args ...any) {
+		p.State, p.Words = s, fmt.Sprintf(format, args...)
+	}
+	// The commitment that counts is the newest that the holder signed for: an extension that it did not answer changes nothing that it owes.
+	commitment := o.Commitment()
+	var receipts []grant.Receipt
+	for i := len(o.Secrets) - 1; i >= 0 && len(receipts) == 0; i-- {
+		commitment = grant.Release{CID: o.CID, Secret: o.Secrets[i]}.Commitment()
+		for _, r := range all {
+			if r.Commitment == commitment {
+				receipts = append(receipts, r)
+			}
+		}
+	}
+	if len(receipts) == 0 {
+		switch {
+		case o.From != "":
+			say(StandAllowed, "%s may have it; nobody has said that it was passed on", o.name)
+		case rel.Sent == 0:
+			say(StandSending, "nothing of it has left")
+		default:
+			say(StandUnsigned, "%d of %d blocks left; the agency signed nothing for it and has no key", rel.Sent, rel.Blocks)
+		}
+		return
+	}
+	last := all[len(all)-1]
+	d := h.peer.Docket(p.AgencyID)
+	if d == nil {
+		say(StandHeld, "signed for on %s; this node does not follow the agency's docket", docket.DayOf(last.At.Time))
+		return
+	}
+	// It is judged by when it was last heard: what this node missed is no fault of the agency's. What was found before this node was started stands
+	// until the docket says otherwise.
+	now := d.Current()
+	if now.IsZero() && rel.Faults[o.Holder].Kind != "" {
+		now = h.peer.Now()
+	}
+	p.Silent = h.peer.Promises(p.AgencyID).Silent
+	f, known := d.Follow(commitment)
+	if known {
+		p.Docket = &f
+	}
+	var fault grant.Fault
+	for _, r := range receipts {
+		for _, x := range d.Fails(r, now) {
+			fault = x
+		}
+	}
+	// A hold may cover the release under an earlier commitment, and something else may have been signed since.
+	law, byLaw := grant.Receipt{}, false
+	today := now
+	if today.IsZero() {
+		today = h.peer.Now()
+	}
+	for _, r := range all {
+		if r.State == grant.KeptByLaw && d.Covers(r.Entry, r.Salt, r.Commitment, today) {
+			law, byLaw = r, true
+		}
+	}
+	switch {
+	case fault == grant.FaultOverdue && byLaw:
+		say(StandKeptByLaw, "kept by law: %s", law.Detail)
+	case fault == grant.FaultOverdue:
+		p.Due = f.Due
+		say(StandOverdue, "OVERDUE: its deletion was due on %s, and the docket does not say it", f.Due)
+	case fault == grant.FaultMissing:
+		p.Due = docket.DayOf(receipts[0].At.Add(grant.CommitWithin))
+		say(StandMissing, "MISSING: the agency signed for it, and it is in no daily entry; it had to be by %s", p.Due)
+	case fault == grant.FaultContradicted:
+		p.Due = f.Deleted
+		say(StandContradicted, "CONTRADICTED: the docket says that it was deleted on %s; the agency signed later that it is there", f.Deleted)
+	case known && f.Deleted != "":
+		say(StandDeleted, "deleted on %s, as the docket says", f.Deleted)
+	case byLaw:
+		say(StandKeptByLaw, "kept by law: %s", law.Detail)
+	case last.State == grant.Deleted:
+		say(StandGone, "deleted, the agency signed on %s; the docket is yet to say it", docket.DayOf(last.At.Time))
+	case known:
+		p.Due = f.Due
+		say(StandPromised, "in the docket since %s, to be deleted by %s%s", f.Day, f.Due, happened(f))
+		if f.Used != "" && !slices.ContainsFunc(all, func(r grant.Receipt) bool { return r.State != grant.Held }) {
+			p.Words += ", which the agency has not signed to you"
+		}
+	case !rel.Key:
+		say(StandKeyUnsure, "signed for; its key has not left")
+	default:
+		p.Due = docket.DayOf(receipts[0].At.Add(grant.CommitWithin))
+		say(StandHeld, "signed for on %s; it is to be in a daily entry by %s", docket.DayOf(receipts[0].At.Time), p.Due)
+	}
+	if away := h.peer.Now().Sub(now); !d.Current().IsZero() && away > 24*time.Hour && p.State != StandDeleted {
+		p.Words += fmt.Sprintf("; nobody was heard to have more of the docket since %s", docket.DayOf(now))
+	} else if p.Silent != "" && p.State != StandDeleted {
+		p.Words += fmt.Sprintf("; the docket has been silent since %s", p.Silent)
+	}
+}
+
+func happened(f docket.Follow) string {
+	var all []string
+	for _, x := range []struct {
+		what string
+		on   docket.Day
+	}{{"used", f.Used}, {"exported", f.Exported}, {"passed on", f.PassedOn}} {
+		if x.on != "" {
+			all = append(all, x.what)
+		}
+	}
+	if all == nil {
+		return ""
+	}
+	return "; said to be " + strings.Join(all, ", ")
+}
+
+// promises are all releases that something of has left, the newest answer first.
+func (h *Home) promises(_ context.Context, a PromisesArg) ([]Promise, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := []Promise{}
+	for _, ans := range h.sorted() {
+		of, err := h.promisesOf(ans)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range of {
+			if strings.HasPrefix(p.Release, a.Release) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out, nil
+}
+
+// PromisesArg is the arguments of "home.promises": those whose release begins so.
+type PromisesArg struct {
+	Release string `json:"release,omitempty"`
+}
+
+// sorted are the answers, the newest first. The caller holds h.mu.
+func (h *Home) sorted() (all []*Answer) {
+	for _, a := range h.answers {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b *Answer) int { return b.Created.Compare(a.Created) })
+	return all
+}
+
+// promisesOf are those of one answer. The caller holds h.mu.
+func (h *Home) promisesOf(a *Answer) (out []Promise, err error) {
+	if a.Grant == "" || !slices.ContainsFunc(a.Releases, func(r Release) bool { return r.Sent > 0 || r.Receipt }) {
+		return nil, nil
+	}
+	g, err := h.given(a)
+	if err != nil {
+		return nil, fmt.Errorf("answer %s: %w", a.ID, err)
+	}
+	notes, err := h.notes(a)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range a.Releases {
+		if r.Sent > 0 || r.Receipt {
+			of, err := h.promisesAbout(a, i, g, notes)
+			if err != nil {
+				return nil, fmt.Errorf("answer %s: %w", a.ID, err)
+			}
+			out = append(out, of...)
+		}
+	}
+	return out, nil
+}
+
+// watch looks at what the dockets say of what left, once for each of their entries and each day on which they were heard.
+func (h *Home) watch() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, a := range h.answers {
+		if a.Grant == "" || a.unsure {
+			continue
+		}
+		if err := h.watchOne(a); err != nil {
+			h.peer.Log.Error("what left is not held against the docket", "answer", a.ID, "err", err)
+		}
+	}
+}
+
+func (h *Home) watchOne(a *Answer) error {
+	if !slices.ContainsFunc(a.Releases, func(r Release) bool { return r.Receipt }) {
+		return nil
+	}
+	seen := h.watched[a.ID]
+	look := map[consent.AgencyID]watched{}
+	fresh := false
+	for _, id := range a.agencies() {
+		d := h.peer.Docket(id)
+		if d == nil || d.Broken() || d.Current().IsZero() {
+			continue
+		}
+		size, _ := d.Head()
+		look[id] = watched{size, docket.DayOf(d.Current())}
+		if seen[id] != look[id] {
+			fresh = true
+		}
+	}
+	if !fresh {
+		return nil
+	}
+	for id, to := range look {
+		if err := h.listen(a, h.peer.Docket(id), seen[id].size, to.size); err != nil {
+			return err
+		}
+	}
+	of, err := h.promisesOf(a)
+	if err != nil {
+		return err
+	}
+	next := a.copy()
+	changed := false
+	for _, p := range of {
+		if _, looked := look[p.AgencyID]; !looked {
+			continue
+		}
+		r := &next.Releases[slices.IndexFunc(next.Releases, func(r Release) bool { return r.Root == p.Release })]
+		var kind grant.Fault
+		if p.State.Failed() {
+			kind = grant.Fault(p.State)
+		}
+		was := r.Faults[p.AgencyID]
+		if was.Kind == kind {
+			continue
+		}
+		step, detail := "the docket fails what was signed", p.Agency+": "+p.Words
+		if kind == "" {
+			step = "made good"
+		}
+		if err := h.ledger.Note("node", step, p.Release, detail); err != nil {
+			return err
+		}
+		r.setFault(p.AgencyID, Fault{Kind: kind}) // another fault is another record
+		changed = true
+	}
+	if changed {
+		if err := h.record(&next); err != nil {
+			return err
+		}
+		*a = next
+	}
+	h.watched[a.ID] = look
+	return nil
+}
+
+// watched is how far an answer was held against a docket.
+type watched struct {
+	size int64
+	day  docket.Day
+}
+
+// agencies are those whose dockets tell of an answer: the one that it went to, and those that its owner let it be passed on to.
+func (a *Answer) agencies() []consent.AgencyID {
+	all := []consent.AgencyID{a.Agency}
+	for _, w := range a.Words {
+		if o, err := grant.OpenOnward([]byte(w.Note)); err == nil && !w.Said.IsZero() && !slices.Contains(all, o.To) {
+			all = append(all, o.To)
+		}
+	}
+	return all
+}
+
+// listen tries the sealed messages of a docket's new daily entries with an answer's key.
+func (h *Home) listen(a *Answer, d *node.Docket, from, to int64) error {
+	text, err := os.ReadFile(h.file(a, "reach.key"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it came from a backup that has no such keys
+	}
+	if err != nil {
+		return err
+	}
+	identity, err := age.ParseX25519Identity(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	g, err := h.given(a)
+	if err != nil {
+		return err
+	}
+	if d == h.peer.Docket(a.Agency) {
+		from = max(from, g.request.Index) // nobody knew the key before
+	}
+	for i := from; i < to; i++ {
+		note, err := d.Read(i)
+		if err != nil {
+			return err
+		}
+		daily, err := docket.OpenDaily(note)
+		if err != nil || daily.Created.Before(g.grant.Created.Time) {
+			continue
+		}
+		var said [][]byte
+		for _, m := range daily.Messages {
+			if note, err := node.OpenMessage(identity, m); err == nil { // else it is nobody's, or another's
+				said = append(said, note)
+			}
+		}
+		// A card says whose the rest is, and the order in an entry says nothing.
+		slices.SortStableFunc(said, func(a, b []byte) int { return cmp.Compare(cardFirst(a), cardFirst(b)) })
+		for _, note := range said {
+			if err := h.heard(a, g, note); err != nil {
+				h.peer.Log.Warn("a message to this home cannot be read", "answer", a.ID, "err", err)
+			}
+		}
+	}
+	return nil
+}
+
+func cardFirst(note []byte) int {
+	if kind, _ := consent.Peek(note); kind == "taking" {
+		return 0
+	}
+	return 1
+}
+
+// heard takes in a note that a holder sealed to this home, or answered.
+func (h *Home) heard(a *Answer, g given, note []byte) error {
+	kind, err := consent.Peek(note)
+	if err != nil {
+		return err
+	}
+	have, err := h.notes(a)
+	if err != nil || slices.ContainsFunc(have, func(b []byte) bool { return bytes.Equal(b, note) }) {
+		return err
+	}
+	var by, subject, detail string
+	if kind == "taking" {
+		c, err := grant.OpenTaking(note)
+		if err != nil {
+			return err
+		}
+		if c.Agency == a.Agency || !slices.Contains(a.agencies(), c.Agency) {
+			return errors.New("a card of an agency that its owner let nobody pass it on to")
+		}
+		by, subject, detail = h.nameOf(c.Agency), string(a.Request), "takes over what is passed on to it"
+	}
+	for i := range a.Releases {
+		all, err := h.holders(a, i, g, have)
+		if err != nil {
+			return err
+		}
+		for _, o := range all {
+			if r, ok := o.receipt(note); ok {
+				by, subject, detail = o.name, string(r.CID), strings.TrimSpace(string(r.State)+" "+r.Detail)
+			} else if m, ok := o.message(note); ok {
+				by, subject, detail = o.name, string(m.CID), "asks: "+string(m.Ask)+": "+m.Reason
+			}
+		}
+	}
+	if by == "" {
+		return fmt.Errorf("a %s that no agency of this answer signed about it", kind)
+	}
+	if len(have) >= maxSaid {
+		return fmt.Errorf("answer %s: the requester said %d things already; no more is kept", a.ID, len(have))
+	}
+	if err := h.ledger.Note("requester", "said", subject, by+": "+detail); err != nil {
+		return err
+	}
+	return h.hears(a, note)
+}
