@@ -172,6 +172,7 @@ type held struct {
 	court, number string
 	covers        []grant.Commitment
 	created       consent.Time
+	before        *held // that it renewed
 }
 
 // admit holds a hold against the one that it renews. clock is the docket's: no hold that is over is renewed by dating back.
@@ -195,17 +196,28 @@ func (d *declared) admit(h *Hold, clock time.Time) error {
 }
 
 func (d *declared) hold(id tlog.Hash, h *Hold) {
+	var before *held
 	if h.Renews != "" {
 		old, _ := consent.ParseHash(h.Renews)
+		before = d.holds[tlog.Hash(old)]
 		delete(d.holds, tlog.Hash(old))
 		d.renewed[tlog.Hash(old)] = id
 	}
-	d.holds[id] = &held{h.Court, h.Number, h.Covers, h.Created}
+	d.holds[id] = &held{h.Court, h.Number, h.Covers, h.Created, before}
 }
 
-// lives says whether a hold that was created then stands in the way of anything; one that is dated ahead does not yet.
-func lives(created consent.Time, at time.Time) bool {
-	return at.Sub(created.Time) <= HoldLives && !created.After(at.Add(request.ClockSkew))
+// over says whether nobody has renewed the hold in time.
+func (h *held) over(at time.Time) bool { return at.Sub(h.created.Time) > HoldLives }
+
+// as is the hold as it stood at a time, without what is dated after that; nil where it was not there yet, or is over.
+func (h *held) as(at time.Time) *held {
+	for h != nil && h.created.After(at.Add(request.ClockSkew)) {
+		h = h.before
+	}
+	if h == nil || h.over(at) {
+		return nil
+	}
+	return h
 }
 
 // Covers says whether the hold of that id, or the one by which it was renewed last, lives at a time and covers a commitment under a salt.
@@ -218,8 +230,8 @@ func (l *Log) Covers(id string, salt grant.Secret, c grant.Commitment, at time.T
 	for next, ok := l.declared.renewed[now]; ok; next, ok = l.declared.renewed[now] {
 		now = next
 	}
-	hold := l.declared.holds[now]
-	return hold != nil && lives(hold.created, at) &&
+	hold := l.declared.holds[now].as(at)
+	return hold != nil &&
 		slices.ContainsFunc(hold.covers, func(b grant.Commitment) bool { return b.Opens(salt, []byte(c)) })
 }
 
@@ -232,10 +244,11 @@ type LiveHold struct {
 	Until  time.Time // when it ends, unless it is renewed
 }
 
-// LiveHolds are those that cover something at a time, the one that ends first before the others.
+// LiveHolds are those that cover something and are not over at a time, the one that ends first before the others. None is too new for it: what an
+// agency declared by its own clock stands at once, also where its keys are kept by a time that is behind.
 func (l *Log) LiveHolds(at time.Time) (all []LiveHold) {
 	for id, h := range l.declared.holds {
-		if lives(h.created, at) && len(h.covers) > 0 {
+		if !h.over(at) && len(h.covers) > 0 {
 			all = append(all, LiveHold{hex.EncodeToString(id[:]), h.court, h.number, slices.Clone(h.covers), h.created.Add(HoldLives)})
 		}
 	}
@@ -254,7 +267,7 @@ func (l *Log) TransferOf(blind grant.Commitment, to charter.AgencyClass, on Grou
 // Holds counts the holds that live at a time, and the releases that they cover.
 func (l *Log) Holds(at time.Time) (holds, covered int) {
 	for _, h := range l.declared.holds {
-		if lives(h.created, at) && len(h.covers) > 0 {
+		if h := h.as(at); h != nil && len(h.covers) > 0 {
 			holds++
 			covered += len(h.covers)
 		}

@@ -150,6 +150,10 @@ func TestAHoldCoversWhatItsSaltOpens(t *testing.T) {
 			t.Error("a renewed hold does not go on, or goes on for too long")
 		}
 	}
+	// Seen from a day before the renewal, the hold stands as it did then.
+	if holds, covered := p.Holds(noonOn(40).Time); holds != 1 || covered != 1 || !p.Covers(id, salt, c, noonOn(40).Time) || p.Covers(id, salt, c, noonOn(-1).Time) {
+		t.Error("a renewal takes back what was before it")
+	}
 	if err := p.append(mustSign(hold(81, id, blind), kim, moss), 81); consent.ClassOf(err) != consent.UnknownHold {
 		t.Errorf("renewed twice: %v", err)
 	}

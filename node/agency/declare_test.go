@@ -209,6 +209,37 @@ func TestAHoldStandsInTheWayUntilItIsOver(t *testing.T) {
 	}
 }
 
+// A node that was off keeps deadlines by a time that is behind the officers'. What they declare or renew meanwhile stands all the same.
+func TestAHoldThatIsNewerThanTheDeadlinesTime(t *testing.T) {
+	d := newDesk(t)
+	late, renewed := d.held(nil), d.held(func(g *grant.Grant) {
+		g.Terms.RetainUntil = consent.At(g.Created.AddDate(0, 0, 7))
+		g.Terms.UnusedUntil = g.Terms.RetainUntil
+	})
+	first, err := d.agency.draftHold(t.Context(), d.holds(renewed.root))
+	ok(t, err)
+	entry := docket.EntryID(d.enters(first.Text))
+	d.skip(late.grant.Terms.UnusedUntil.Add(-10 * time.Hour).Sub(d.now))
+	ok(t, d.agency.tick())
+	d.now = d.now.Add(12 * time.Hour)
+	ok(t, d.agency.tick())
+	drafted, err := d.agency.draftHold(t.Context(), d.holds(late.root))
+	ok(t, err)
+	d.enters(drafted.Text)
+	renewal := d.holds()
+	renewal.Renews = entry
+	drafted, err = d.agency.draftHold(t.Context(), renewal)
+	ok(t, err)
+	d.enters(drafted.Text)
+	for range 30 {
+		ok(t, d.agency.tick())
+		if late.state() != "open" || renewed.state() != "open" {
+			t.Fatalf("at %s by the clock of deadlines, %s by this machine's: declared anew %s, renewed %s", d.agency.now(), d.now, late.state(), renewed.state())
+		}
+		d.now = d.now.Add(time.Hour)
+	}
+}
+
 // A renewal without a release lets it go.
 func TestAHoldIsLifted(t *testing.T) {
 	d := newDesk(t)
