@@ -205,7 +205,8 @@ func collect(dir string, now time.Time) (m Manifest, err error) {
 // found out on the day it is needed.
 func glob(dir, pattern string) ([]string, error) {
 	names := []string{""}
-	for _, part := range strings.Split(pattern, "/") {
+	parts := strings.Split(pattern, "/")
+	for i, part := range parts {
 		var next []string
 		for _, in := range names {
 			if !strings.Contains(part, "*") {
@@ -217,6 +218,9 @@ func glob(dir, pattern string) ([]string, error) {
 				return nil, err
 			}
 			for _, e := range entries {
+				if i < len(parts)-1 && e.Type().IsRegular() {
+					continue // vault/messages is beside the folders of the grants
+				}
 				if ok, _ := path.Match(part, e.Name()); ok {
 					next = append(next, path.Join(in, e.Name()))
 				}

@@ -49,7 +49,7 @@ func aHome(t testing.TB) string {
 		"keys/author.key": "author", "charter/000001.note": "one", "dockets/ab/entries": strings.Repeat("e", maxKept+1), "dockets/ab/checkpoint": "c",
 		"inbox/r1.json":        `{"request":"r1","held":true,"state":"declined","cameras":[]}`,
 		"answers/a1/grant.key": "g", "answers/a1/0.manifest": "m", "answers/a1/secrets.json": "{}",
-		"cameras.json": "[]", "peers.json": "[]",
+		"cameras.json": "[]", "peers.json": "[]", "vault/messages": "m",
 		// What may be in no backup.
 		"answers/a1/0.sealed": "SEALED", "answers/a1/0.key": "RELEASE-KEY", "answers/a1/0.clip": "CLIP", "keys/release/g-r.key": "RELEASE-KEY",
 		"vault/g/r.sealed": "SEALED", "vault/g/r.part": "SEALED", "vault/g/r.nodes": "SEALED", "index.sqlite": "INDEX", "lock": "1", "keys/.peer.key.tmp-0": "half",
