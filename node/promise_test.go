@@ -269,7 +269,7 @@ func TestPromise09TermsBite(t *testing.T) {
 	n.police = n.run(n.police.dir, node.Agency)
 	n.vault(1, "deleted")
 	n.police.fails("agency.export", n.export(h.Release, filepath.Join(t.TempDir(), "x.mp4"), "late"), "deleted")
-	for _, pattern := range []string{"keys/release/*", "vault/*/*.sealed"} {
+	for _, pattern := range []string{"keys/release/*-*", "vault/*/*.sealed"} {
 		if left, _ := filepath.Glob(filepath.Join(n.police.dir, pattern)); len(left) != 0 {
 			t.Errorf("still there: %v", left)
 		}

@@ -514,7 +514,7 @@ func TestNoReceiptPastTheDeadline(t *testing.T) {
 				wants(t, a.receiver().Key(t.Context(), a.from, a.root, []byte(a.secret)), "past its deadline")
 			}
 			ok(t, d.agency.expire())
-			for _, pattern := range []string{"vault/*/*.part", "vault/*/*.sealed", "keys/release/*"} {
+			for _, pattern := range []string{"vault/*/*.part", "vault/*/*.sealed", "keys/release/*-*"} {
 				if left, _ := filepath.Glob(filepath.Join(d.dir, pattern)); len(left) != 0 {
 					t.Errorf("still there: %v", left)
 				}

@@ -266,7 +266,7 @@ func TestATransferThatIsNotRightDoesNotOpen(t *testing.T) {
 		if held := e.agency.vault.list(); len(held) != 0 {
 			t.Fatalf("%s: %+v is kept", name, held)
 		}
-		if left, _ := filepath.Glob(filepath.Join(e.dir, "keys", "release", "*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(e.dir, "keys", "release", "*-*")); len(left) > 0 {
 			t.Fatalf("%s: %v is kept", name, left)
 		}
 	}

@@ -71,7 +71,7 @@ func TestFaultsOfTakingOver(t *testing.T) {
 		x.open()
 		defer func() { x.agency.Close() }()
 		keys := func() int {
-			all, err := filepath.Glob(filepath.Join(x.dir, "keys", "release", "*"))
+			all, err := filepath.Glob(filepath.Join(x.dir, "keys", "release", "*-*"))
 			ok(t, err)
 			return len(all)
 		}

@@ -2,6 +2,7 @@ package agency
 
 import (
 	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -36,6 +37,10 @@ import (
 //	vault/GRANT/ROOT.taken.json      how it came here, where it was passed on to this agency (takeover.go)
 //	vault/messages                   sealed messages that wait for a daily entry (records)
 //	keys/release/GRANT-ROOT.key      the release key, until its deadline
+//	vault/id, keys/release/id        the same random value, made once; in no backup
+//
+// Each may be a disk of its own, and one that is not mounted looks like an empty folder: by the ids the node sees that, and does not
+// start. Without its vault every key would be one that no deadline knows of.
 //
 // Room is taken by what has arrived, and while a session sends a release by all of it. What is
 // incomplete waits for its home as long as the grant stands, which is no longer than the request does.
@@ -132,15 +137,68 @@ func openVault(disk durable.Disk, dir, keys string, limit int64) (*vault, error)
 	if err != nil {
 		return nil, err
 	}
+	var grants []consent.GrantID
 	for _, e := range entries {
 		// Anything else, from a file manager or a backup, is not this node's.
 		if id, err := consent.ParseGrantID(e.Name()); err == nil && e.IsDir() {
-			if err := v.read(id); err != nil {
-				return nil, err
-			}
+			grants = append(grants, id)
+		}
+	}
+	if err := v.pair(len(grants) > 0); err != nil {
+		return nil, err
+	}
+	for _, id := range grants {
+		if err := v.read(id); err != nil {
+			return nil, err
 		}
 	}
 	return v, errors.Join(v.orphans(), v.readMessages())
+}
+
+// pairing stands before the id of the keys until the vault has it, so that a crash in between is not taken for a vault that is away.
+const pairing = "new "
+
+// pair refuses a vault and keys that do not belong together. New ones, those of a backup, which has no keys, and those that an earlier version
+// left are made to; of these there are keys only where there are grants.
+func (v *vault) pair(grants bool) error {
+	ofVault, ofKeys := filepath.Join(v.dir, "id"), filepath.Join(v.keys, "id")
+	a, erra := readID(ofVault)
+	b, errb := readID(ofKeys)
+	entries, err := os.ReadDir(v.keys)
+	if err := errors.Join(erra, errb, err); err != nil {
+		return err
+	}
+	keys := slices.ContainsFunc(entries, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), ".key") })
+	id, unfinished := strings.CutPrefix(b, pairing)
+	switch {
+	case a != "" && a == b:
+		return nil
+	case a != "" && b == "":
+		return node.WithHint(fmt.Errorf("the release keys of the vault in %s are not in %s", v.dir, v.keys),
+			"mount the disk that they are on; if they are gone for good, remove "+ofVault+": what the vault holds is listed as lost then")
+	case a == "" && (b == "" || unfinished) && (grants || !keys), unfinished && a == id:
+	default:
+		return node.WithHint(fmt.Errorf("the vault in %s is not the one that the release keys in %s belong to", v.dir, v.keys),
+			"mount the disk that the vault is on, with all that was in it; if that is gone for good, remove all that is in "+v.keys+": it opens nothing without the vault")
+	}
+	if id == "" {
+		id = rand.Text()
+	}
+	for _, w := range [][2]string{{ofKeys, pairing + id}, {ofVault, id}, {ofKeys, id}} {
+		if err := v.disk.WriteFile(w[0], []byte(w[1]+"\n"), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readID is "" where there is none.
+func readID(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return strings.TrimSuffix(string(b), "\n"), err
 }
 
 // orphans destroys keys of which no grant says when they go: a crash came before all of a release that was taken over was here, or the disk with the

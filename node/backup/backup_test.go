@@ -51,7 +51,7 @@ func aHome(t testing.TB) string {
 		"answers/a1/grant.key": "g", "answers/a1/0.manifest": "m", "answers/a1/secrets.json": "{}",
 		"cameras.json": "[]", "peers.json": "[]", "vault/messages": "m",
 		// What may be in no backup.
-		"answers/a1/0.sealed": "SEALED", "answers/a1/0.key": "RELEASE-KEY", "answers/a1/0.clip": "CLIP", "keys/release/g-r.key": "RELEASE-KEY",
+		"answers/a1/0.sealed": "SEALED", "answers/a1/0.key": "RELEASE-KEY", "answers/a1/0.clip": "CLIP", "keys/release/g-r.key": "RELEASE-KEY", "keys/release/id": "PAIR", "vault/id": "PAIR",
 		"vault/g/r.sealed": "SEALED", "vault/g/r.part": "SEALED", "vault/g/r.nodes": "SEALED", "index.sqlite": "INDEX", "lock": "1", "keys/.peer.key.tmp-0": "half",
 	} {
 		put1(t, dir, name, text)
@@ -99,7 +99,7 @@ func TestThereAndBack(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	for _, f := range m.Files {
-		for _, secret := range []string{".sealed", ".clip", ".part", ".nodes", "keys/release", "a1/0.key", "sqlite", "lock", "tmp"} {
+		for _, secret := range []string{".sealed", ".clip", ".part", ".nodes", "keys/release", "a1/0.key", "vault/id", "sqlite", "lock", "tmp"} {
 			if strings.Contains(f.Name, secret) {
 				t.Errorf("the backup holds %s", f.Name)
 			}
