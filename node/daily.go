@@ -30,6 +30,18 @@ func (d *Docket) NextDaily(now time.Time) (day docket.Day, plan charter.Daily, f
 	return day, plan, last == "", ok
 }
 
+// Left returns what of all that waits would have no place in the daily entries of the next days, today's among them; nothing where the charter
+// has no daily entries.
+func (d *Docket) Left(waiting []docket.Waiting, now time.Time, days int) ([]docket.Waiting, error) {
+	if _, _, _, ok := d.NextDaily(now); !ok {
+		return nil, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	today := docket.DayOf(now)
+	return d.log.Left(waiting, today, today.Add(days))
+}
+
 // MayAct refuses a key that the docket does not enrol at that time, as an officer or a supervisor.
 func (d *Docket) MayAct(k consent.VerifierKey, at time.Time) error {
 	d.mu.Lock()

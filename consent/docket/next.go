@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 )
 
@@ -98,28 +99,9 @@ func (l *Log) nextDaily(load Load, created consent.Time, random io.Reader, choos
 	d := Daily{Day: day, Created: created, Key: l.agency.Key}
 	fresh := map[hash]bool{}
 	for i, class := range plan.Classes() {
-		var of []hash
-		more := func(h hash) bool {
-			if _, known := l.follows.fates[h]; known || fresh[h] {
-				return false
-			}
-			fresh[h] = true
-			of = append(of, h)
-			return true
-		}
-		var rest []Waiting
-		for _, w := range m.load.Waiting {
-			h, err := consent.ParseHash(string(w.Commitment))
-			if err != nil {
-				return fail(err)
-			}
-			if _, known := l.follows.fates[h]; known || fresh[h] {
-				continue
-			}
-			fits := w.KeepDays <= class.KeepDays && (i == 0 || w.KeepDays > plan.Daily.RetentionDays[i-1])
-			if !fits || w.From > day || len(of) == class.Real || !more(h) {
-				rest = append(rest, w)
-			}
+		of, rest, err := l.follows.place(m.load.Waiting, plan, i, day, fresh)
+		if err != nil {
+			return fail(err)
 		}
 		m.load.Waiting = rest
 		for len(of) < class.Slots {
@@ -127,7 +109,10 @@ func (l *Log) nextDaily(load Load, created consent.Time, random io.Reader, choos
 			if _, err := io.ReadFull(random, h[:]); err != nil {
 				return fail(fmt.Errorf("making a daily entry: no randomness: %w", err))
 			}
-			more(h)
+			if _, known := l.follows.fates[h]; !known && !fresh[h] {
+				fresh[h] = true
+				of = append(of, h)
+			}
 		}
 		d.Commitments = append(d.Commitments, Term{class.KeepDays, list(of)})
 	}
@@ -148,6 +133,48 @@ func (l *Log) nextDaily(load Load, created consent.Time, random io.Reader, choos
 		return fail(err)
 	}
 	return d, m.load, nil
+}
+
+// place finds those of what waits that have a place in class i of a day's entry, and what still waits then. What stands in the docket already, or
+// is in fresh, is passed over; what has a place is in fresh afterwards.
+func (f *follows) place(waiting []Waiting, plan charter.Plan, i int, day Day, fresh map[hash]bool) (of []hash, rest []Waiting, err error) {
+	class := plan.Daily.Class(i, plan.UnusedDays)
+	for _, w := range waiting {
+		h, err := consent.ParseHash(string(w.Commitment))
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, known := f.fates[h]; known || fresh[h] {
+			continue
+		}
+		fits := w.KeepDays <= class.KeepDays && (i == 0 || w.KeepDays > plan.Daily.RetentionDays[i-1])
+		if !fits || w.From > day || len(of) == class.Real {
+			rest = append(rest, w)
+			continue
+		}
+		fresh[h] = true
+		of = append(of, h)
+	}
+	return of, rest, nil
+}
+
+// Left returns what of all that waits has no place in the entries up to a day, if the next is of today at the latest and each day has one.
+func (l *Log) Left(waiting []Waiting, today, by Day) ([]Waiting, error) {
+	day := today
+	if l.follows.last != "" {
+		day = l.follows.last.Add(1)
+	}
+	fresh := map[hash]bool{}
+	for ; day <= by && len(waiting) > 0; day = day.Add(1) {
+		plan, _ := l.follows.plan(day)
+		for i := range plan.Classes() {
+			var err error
+			if _, waiting, err = l.follows.place(waiting, plan, i, day, fresh); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return waiting, nil
 }
 
 // list is hashes as an entry has them.

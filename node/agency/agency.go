@@ -523,6 +523,8 @@ func nameOf(why error) string {
 		return "disk-full"
 	case errors.Is(why, errFull):
 		return "vault-full"
+	case errors.Is(why, errPromises):
+		return "docket-full"
 	case errors.As(why, &said) && said.Class == deliver.ClassTooLarge:
 		return "release-too-large"
 	}

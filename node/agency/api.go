@@ -72,7 +72,7 @@ type Received struct {
 	Grant    consent.GrantID   `json:"grant,omitempty"`
 	Request  consent.RequestID `json:"request,omitempty"`
 	Releases int               `json:"releases"`
-	Name     string            `json:"name,omitempty"`   // of a refusal for want of room: "disk-full", "vault-full" or "release-too-large"
+	Name     string            `json:"name,omitempty"`   // of a refusal for want of room: "disk-full", "vault-full", "docket-full" or "release-too-large"
 	Reason   string            `json:"reason,omitempty"` // of a refusal
 }
 
@@ -82,7 +82,7 @@ type Held struct {
 	Grant       consent.GrantID   `json:"grant"`
 	Request     consent.RequestID `json:"request"`
 	State       string            `json:"state"`            // "arriving", "sealed", "open" (its key is here), "lost" (held once, on a disk that is gone), "deleted"
-	Reason      string            `json:"reason,omitempty"` // why it stands still here: "disk-full" or "vault-full"
+	Reason      string            `json:"reason,omitempty"` // why it stands still here: "disk-full", "vault-full" or "docket-full"
 	SealedBytes int64             `json:"sealed_bytes"`
 	Arrived     int64             `json:"arrived_bytes"`
 	From        time.Time         `json:"from,omitzero"` // of the clip

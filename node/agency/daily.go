@@ -21,6 +21,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node"
+	"github.com/porchlight-mesh/porchlight/p2p/deliver"
 )
 
 // The docket is told once a day what became of releases, among dummies that look the same (package docket). The moment is drawn at
@@ -175,6 +176,11 @@ func (a *Agency) runDaily(ctx context.Context) error {
 func (v *vault) load(size int) (l docket.Load, odd int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	return v.loadOf(size)
+}
+
+// loadOf is load for a caller that holds v.mu.
+func (v *vault) loadOf(size int) (l docket.Load, odd int) {
 	real := map[grant.Commitment]docket.Status{}
 	since := map[grant.Commitment]time.Time{}
 	for _, h := range v.grants {
@@ -187,10 +193,11 @@ func (v *vault) load(size int) (l docket.Load, odd int) {
 			if err != nil {
 				continue // it is one of the grant's own
 			}
+			signed := k.Signed
 			add := func(secret grant.Secret, from, until time.Time, s docket.Status) {
-				c := grant.Release{CID: holding.CID, Secret: secret}.Commitment()
-				real[c], since[c] = s, from
-				l.Waiting = append(l.Waiting, docket.Waiting{Commitment: c, KeepDays: daysUntil(from, until), From: docket.DayOf(from).Add(1)})
+				w := waiting(holding.CID, secret, from, until)
+				real[w.Commitment], since[w.Commitment] = s, signed
+				l.Waiting = append(l.Waiting, w)
 			}
 			status := docket.Status{Used: k.Used, Exported: k.Exported, PassedOn: k.PassedOn, Deleted: k.State == "deleted"}
 			from, until := h.grant.Created.Time, h.grant.Terms.RetainUntil.Time
@@ -202,7 +209,7 @@ func (v *vault) load(size int) (l docket.Load, odd int) {
 				ended := status
 				ended.Deleted = true
 				add(holding.Secrets[i], from, until, ended)
-				from, until = e.Made, e.Until
+				from, until, signed = e.Made, e.Until, e.Signed
 			}
 			add(holding.Secrets[len(k.Extended)], from, until, status)
 		}
@@ -220,6 +227,35 @@ func (v *vault) load(size int) (l docket.Load, odd int) {
 	l.Real = func(c grant.Commitment) (docket.Status, bool) { s, ok := real[c]; return s, ok }
 	l.Dummy = func() ([]byte, error) { return dummy(size) }
 	return l, odd
+}
+
+// waiting is what the docket is to say first of a release under a secret.
+func waiting(cid consent.ReleaseID, secret grant.Secret, from, until time.Time) docket.Waiting {
+	return docket.Waiting{Commitment: grant.Release{CID: cid, Secret: secret}.Commitment(), KeepDays: daysUntil(from, until), From: docket.DayOf(from).Add(1)}
+}
+
+// promiseWithin is by when, in days, what this agency signs has its place in a daily entry, or is not signed: owners count as broken what has none
+// after [grant.CommitWithin], and the node may be off for a day or two.
+const promiseWithin = 12
+
+// errPromises is what a home is told; it tries again while the request lives.
+var errPromises = &deliver.Error{Class: deliver.ClassNoRoom, Err: fmt.Errorf("the docket has no place for what this would promise within %d days; there is more every day", promiseWithin)}
+
+// promise refuses a release that the docket would hold too late: a charter's daily entries have so many places of each class of retention, and what
+// came first goes first. Whoever fills them, with releases that arrived whole, keeps others out, and makes nobody's promise come late. The caller
+// holds vault.mu.
+func (a *Agency) promise(cid consent.ReleaseID, secret grant.Secret, from, until time.Time) error {
+	d := a.peer.Docket(a.agency)
+	if d == nil {
+		return nil
+	}
+	load, _ := a.vault.loadOf(0)
+	fresh := waiting(cid, secret, from, until)
+	left, err := d.Left(append(load.Waiting, fresh), a.peer.Now(), promiseWithin)
+	if err == nil && slices.Contains(left, fresh) {
+		return errPromises
+	}
+	return err
 }
 
 // daysUntil is for how many days a release may be kept, rounded up.

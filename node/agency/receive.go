@@ -117,6 +117,11 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 	if err != nil {
 		return nil, nil, err
 	}
+	// Nothing is promised before a receipt. Of many releases some may have a place now and the others on the days to come; where none has, nothing is
+	// to be sent in vain.
+	if err := a.promise(g.Releases[0].CID, g.Releases[0].Secret, g.Created.Time, g.Terms.RetainUntil.Time); err != nil {
+		return nil, nil, err
+	}
 	if err := a.vault.room(g, now, a.gaveWay); err != nil {
 		return nil, nil, err
 	}
@@ -229,6 +234,12 @@ func (a receiver) Complete(ctx context.Context, from ed25519.PublicKey, root str
 	}
 	var receipt []byte
 	err = a.vault.change(h, root, a.late(), func(k *kept) error {
+		if !k.held {
+			if err := a.promise(r.CID, r.Secret, h.grant.Created.Time, h.grant.Terms.RetainUntil.Time); err != nil {
+				return err
+			}
+			k.Signed = a.peer.Now().UTC()
+		}
 		if k.incomplete() {
 			if err := rename(a.vault.disk, base+".part", base+".sealed"); err != nil {
 				return err

@@ -421,6 +421,10 @@ func (a *Agency) keep(b bundle, v followed, secrets taking, sealed *os.File, key
 	if err := a.vault.place(v.id, v.cid); err != nil { // since it was verified
 		return out, err
 	}
+	now := a.peer.Now().UTC()
+	if err := a.promise(v.cid, v.Secret, now, v.Terms.RetainUntil.Time); err != nil {
+		return out, node.WithHint(err, "try again tomorrow, while the card and the terms run")
+	}
 	if err := disk.MkdirAll(a.vault.path(v.id, ""), 0o700); err != nil {
 		return out, err
 	}
@@ -437,7 +441,7 @@ func (a *Agency) keep(b bundle, v followed, secrets taking, sealed *os.File, key
 		return out, err
 	}
 	h := &held{id: v.id, grant: g}
-	k := kept{Root: root, State: "open", KeyFrom: a.peer.Now().UTC(), Used: true, manifest: &v.manifest, taken: &v.taken}
+	k := kept{Root: root, State: "open", Signed: now, KeyFrom: now, Used: true, manifest: &v.manifest, taken: &v.taken}
 	write := func(path string, b []byte) {
 		if err == nil {
 			err = disk.WriteFile(path, b, 0o600)

@@ -89,6 +89,7 @@ type kept struct {
 	Root    string    `json:"root"`
 	State   string    `json:"state"`            // "arriving", "sealed", "open", "lost", "deleted"
 	Touched time.Time `json:"touched,omitzero"` // end of the last session that brought something
+	Signed  time.Time `json:"signed,omitzero"`  // when the first receipt was: the docket holds what was signed for first before the rest
 	KeyFrom time.Time `json:"key_from,omitzero"`
 	Deleted time.Time `json:"deleted,omitzero"`
 	// What the owner said since: SHA-256 hashes of the notes, and what they come to.
@@ -112,12 +113,13 @@ type kept struct {
 	arrived  int64  // bytes of the release on disk
 	session  bool   // one is sending it
 	unsure   bool   // the disk did not confirm its blocks, and could not cut them off
-	reason   string // why the last session could not go on here: "disk-full", "vault-full", or ""
+	reason   string // why the last session could not go on here: "disk-full", "vault-full", "docket-full", or ""
 }
 
 // extension is one of the owner's that was taken in.
 type extension struct {
 	Made   time.Time    `json:"made"`
+	Signed time.Time    `json:"signed,omitzero"` // by this agency
 	Until  time.Time    `json:"until"`
 	Secret grant.Secret `json:"secret"` // of the commitment by which the docket follows the release from then on
 }
@@ -536,6 +538,8 @@ func (v *vault) list() []Held {
 			case "arriving":
 			case "lost":
 				l.Arrived = k.arrived
+			case "open": // an extension may wait, it stands still for nothing
+				l.Arrived, l.Reason = r.SealedBytes, ""
 			default:
 				l.Arrived = r.SealedBytes
 			}

@@ -50,10 +50,11 @@ func (a receiver) Word(_ context.Context, from ed25519.PublicKey, note []byte) (
 			if err := a.notAhead(e.Created); err != nil {
 				return err
 			}
-			if _, err = holding.Extend(e, a.peer.Charter().Limits); err == nil {
-				k.Extended = append(slices.Clone(k.Extended), extension{e.Created.Time, e.RetainUntil.Time, e.Secret})
+			if _, err = holding.Extend(e, a.peer.Charter().Limits); err != nil {
+				return err
 			}
-			return err
+			k.Extended = append(slices.Clone(k.Extended), extension{e.Created.Time, a.peer.Now().UTC(), e.RetainUntil.Time, e.Secret})
+			return a.promise(holding.CID, e.Secret, e.Created.Time, e.RetainUntil.Time)
 		}
 	case "statement":
 		var s grant.Statement

@@ -81,7 +81,7 @@ func (r Reason) Words() string {
 	case RequesterDecides:
 		return "an officer of the requester has to decide about the terms"
 	case RequesterFull:
-		return "the requester has no room"
+		return "the requester has no room, on its disk or in the coming entries of its docket"
 	case RequesterLimit:
 		return "the clip is larger than the requester takes"
 	case RequesterTrouble:
@@ -125,7 +125,9 @@ func (r Reason) WayOut() string {
 		return "somebody may want to see over whom it goes next: `porchlight home retry` tries stewards anew, with --address-shown it goes straight, and `porchlight home withdraw` stops it"
 	case RequesterDecides:
 		return "nothing to do: it is tried until the request expires; they may be unable to work with terms that are tighter than they asked for"
-	case RequesterFull, RequesterTrouble:
+	case RequesterFull:
+		return "nothing to do here: it goes on where it stopped once there is some, and is tried until the request expires; the request names a contact"
+	case RequesterTrouble:
 		return "nothing to do here: it goes on where it stopped once the requester has mended it; the request names a contact"
 	case RequesterLimit:
 		return "withdraw it and approve a shorter span, or ask the contact to raise the limit"

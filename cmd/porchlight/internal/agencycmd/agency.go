@@ -283,9 +283,10 @@ func newReceivedCommand(a *app) *cobra.Command {
 		Short: "List what was addressed to this agency",
 		Long: `Lists the grants that owners sent, and what this node refused with the reason. It names no home.
 
-A refusal for want of room begins with its name: disk-full, vault-full (vault_mb in config.toml) or
-release-too-large (max_release_mb). The homes try again until the request expires, so that what is mended
-by then is not lost.`,
+A refusal for want of room begins with its name: disk-full, vault-full (vault_mb in config.toml),
+release-too-large (max_release_mb), or docket-full: the charter lets the docket take in so many promises a
+day, and more than fit the next days would come too late. The homes try again until the request expires, so
+that what is mended by then, or has its place, is not lost.`,
 		Example: "  porchlight agency received",
 		Args:    cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
@@ -320,9 +321,10 @@ design), deleted. The key is destroyed at the time shown; what is left then cann
 marked as used is destroyed earlier, as the terms say.
 
 One that is arriving waits for its home until the request expires. It stands still for want of room with
-disk-full (make room on the disk) or vault-full (raise vault_mb in config.toml, and restart the node); the
-home tries again by itself, and what arrived is not sent twice. Where the vault needs room, what waited
-longest and over two days gives way, and comes anew.
+disk-full (make room on the disk), vault-full (raise vault_mb in config.toml, and restart the node) or
+docket-full (the docket has no place for its promise in the next days; there is more every day). The home
+tries again by itself, and what arrived is not sent twice. Where the vault needs room, what waited longest
+and over two days gives way, and comes anew.
 
 Where this machine's clock went forward at once, or the node was off for over two hours, nothing is destroyed
 by it before the charter's witnesses have confirmed the time, or the clock has moved on for 24 hours; what is
