@@ -22,12 +22,24 @@ func (d *Docket) NextDaily(now time.Time) (day docket.Day, plan charter.Daily, f
 	if last != "" {
 		day = last.Add(1)
 	}
+	p, ok := d.planOf(day)
+	return day, p.Daily, last == "", ok
+}
+
+// Plan is what the charter says of today's daily entries. ok is false where it has none.
+func (d *Docket) Plan(now time.Time) (p charter.Plan, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.planOf(docket.DayOf(now))
+}
+
+func (d *Docket) planOf(day docket.Day) (plan charter.Plan, ok bool) {
 	for _, p := range d.plans {
 		if docket.DayOf(p.From.Time) <= day {
-			plan, ok = p.Daily, true
+			plan, ok = p, true
 		}
 	}
-	return day, plan, last == "", ok
+	return plan, ok
 }
 
 // Left returns what of all that waits would have no place in the daily entries of the next days, today's among them; nothing where the charter

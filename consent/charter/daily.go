@@ -29,7 +29,8 @@ const (
 )
 
 // PlanNotice is how long after it was created a version's change of the daily entries counts. It leaves time to sign the version and
-// to make it known, and what was granted under the old limits is answered and committed to by then.
+// to make it known, and what was granted under the old limits is answered and committed to by then. Of limits that were raised an
+// agency makes no use before.
 const PlanNotice = 30 * 24 * time.Hour
 
 // DefaultDaily is 16 commitments a day, kept 30, 90, 180 days or as long as the limits allow at the longest, and three messages of

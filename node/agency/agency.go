@@ -326,7 +326,7 @@ func (a *Agency) publish(ctx context.Context, e Entry) (Published, error) {
 		if c.Ended(a.peer.Now()) {
 			return Published{}, node.WithHint(consent.Refuse(consent.Expired, "", "the charter ended at %s, and nobody may ask under it", c.Ends), "its signers can sign another version")
 		}
-		if err := errors.Join(ag.MayAsk(), r.CheckCharter(c, ag), r.CheckNow(a.peer.Now())); err != nil {
+		if err := errors.Join(ag.MayAsk(), r.CheckCharter(c, ag), r.CheckNow(a.peer.Now()), a.checkPlanned(r.Terms.RetentionDays, r.Terms.UnusedDays)); err != nil {
 			return Published{}, err
 		}
 		if _, err := a.receptionKey(r.ReceptionKey); err != nil {

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/geo"
@@ -29,6 +31,26 @@ func (a *Agency) replyAddrs() []string {
 	return out
 }
 
+// planned is for how many days a clip may be kept at the most, used and not used, so that today's daily entries can say in time what becomes of it.
+// The charter's limits count as soon as it is amended, and the entries follow [charter.PlanNotice] later or more.
+func (a *Agency) planned() (used, unused int) {
+	if d := a.peer.Docket(a.agency); d != nil {
+		if p, ok := d.Plan(a.peer.Now()); ok {
+			return slices.Max(p.Daily.RetentionDays), p.UnusedDays
+		}
+	}
+	return math.MaxInt, math.MaxInt
+}
+
+func (a *Agency) checkPlanned(used, unused int) error {
+	longest, most := a.planned()
+	if used <= longest && min(used, unused) <= most {
+		return nil
+	}
+	return node.WithHint(consent.Refuse(consent.RetentionTooLong, "terms", "kept %d days, %d if not used; the docket's daily entries have places for up to %d and %d so far", used, min(used, unused), longest, most),
+		"the charter's limits were raised, and its daily entries follow a month later or more; until then ask for less")
+}
+
 // draft makes the text of a request that officer and supervisor sign. It makes and keeps the
 // reception key that the request names.
 func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
@@ -50,11 +72,12 @@ func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
 	if d.ExpiresDays == 0 {
 		d.ExpiresDays = c.Limits.MaxExpiryDays
 	}
+	longest, unused := a.planned()
 	if d.RetentionDays == 0 {
-		d.RetentionDays = c.Limits.MaxRetentionDays
+		d.RetentionDays = min(c.Limits.MaxRetentionDays, longest)
 	}
 	if d.UnusedDays == 0 {
-		d.UnusedDays = c.Limits.MaxUnusedDays
+		d.UnusedDays = min(c.Limits.MaxUnusedDays, unused)
 	}
 	if d.Recipients == nil {
 		d.Recipients = []string{}
@@ -70,7 +93,7 @@ func (a *Agency) draft(_ context.Context, d Draft) (Drafted, error) {
 		Terms:        request.Terms{RetentionDays: d.RetentionDays, UnusedDays: d.UnusedDays, Recipients: d.Recipients, Resharing: d.Resharing},
 		ReceptionKey: key.Verifier(), Reply: a.replyAddrs(), Created: consent.At(now), Expires: consent.At(now.AddDate(0, 0, d.ExpiresDays)),
 		Officer: d.Officer, Supervisor: d.Supervisor}
-	if err := errors.Join(r.Check(), r.CheckCharter(c, ag)); err != nil {
+	if err := errors.Join(r.Check(), r.CheckCharter(c, ag), a.checkPlanned(r.Terms.RetentionDays, r.Terms.UnusedDays)); err != nil {
 		if consent.ClassOf(err) == request.ReplyNotPublic {
 			err = node.WithHint(err, reachable)
 		}

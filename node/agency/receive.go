@@ -97,6 +97,9 @@ func (a receiver) judge(from ed25519.PublicKey, note []byte) ([]byte, []string, 
 	if err := g.Answers(r.Body.Terms); err != nil {
 		return nil, nil, err
 	}
+	if err := a.checkPlanned(daysUntil(g.Created.Time, g.Terms.RetainUntil.Time), daysUntil(g.Created.Time, g.Terms.UnusedUntil.Time)); err != nil {
+		return nil, nil, err
+	}
 	limit := a.peer.Config.Agency.MaxReleaseMB << 20
 	for _, rel := range g.Releases {
 		if _, err := release.ParseRoot(string(rel.CID)); err != nil {

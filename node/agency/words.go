@@ -53,6 +53,9 @@ func (a receiver) Word(_ context.Context, from ed25519.PublicKey, note []byte) (
 			if _, err = holding.Extend(e, a.peer.Charter().Limits); err != nil {
 				return err
 			}
+			if err := a.checkPlanned(daysUntil(e.Created.Time, e.RetainUntil.Time), 0); err != nil {
+				return err
+			}
 			k.Extended = append(slices.Clone(k.Extended), extension{e.Created.Time, a.peer.Now().UTC(), e.RetainUntil.Time, e.Secret})
 			return a.promise(holding.CID, e.Secret, e.Created.Time, e.RetainUntil.Time)
 		}
