@@ -24,7 +24,9 @@ import (
 //	vault/waiting/GRANT.note      the grant
 //	vault/waiting/GRANT.accept    the officer's act, until it is with the grant: vault/GRANT/accept.note
 
-// maxWaiting bounds the grants that wait for an officer; of what is over, nothing is kept, and its home tries again.
+// maxWaiting bounds the grants that wait for an officer who has not said yes. One more takes the place of the one that has waited longest, whose home
+// comes back, within half an hour at most while it is tried. A stranger makes grants for a signature each: it can make others come and go in the list
+// as long as it goes on, and cannot shut them out once and for all. What an officer accepted stays.
 const maxWaiting = 200
 
 // Waiting is one line of "agency.waiting": a grant that an officer has to decide about.
@@ -39,6 +41,7 @@ type Waiting struct {
 	Accepted bool              `json:"accepted"`
 
 	first consent.ReleaseID
+	since time.Time
 }
 
 // undecided says why terms are for an officer to decide about, "" where the node accepts them.
@@ -74,8 +77,15 @@ func (a *Agency) decided(id consent.GrantID, g grant.Grant, note []byte) (act []
 	if err != nil {
 		return nil, err
 	}
-	if len(all) >= maxWaiting || slices.ContainsFunc(all, func(w Waiting) bool { return w.Grant == id }) {
+	if slices.ContainsFunc(all, func(w Waiting) bool { return w.Grant == id }) {
 		return nil, waits
+	}
+	all = slices.DeleteFunc(all, func(w Waiting) bool { return w.Accepted })
+	slices.SortFunc(all, func(a, b Waiting) int { return a.since.Compare(b.since) })
+	for ; len(all) >= maxWaiting; all = all[1:] {
+		if err := a.vault.remove(a.vault.waitingPath(all[0].Grant, ".note")); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.vault.disk.MkdirAll(filepath.Join(a.vault.dir, "waiting"), 0o700); err != nil {
 		return nil, err
@@ -95,13 +105,17 @@ func (a *Agency) undecidedGrants() ([]Waiting, error) {
 
 // waitingGrants drops those that are over as well. The caller holds vault.mu.
 func (a *Agency) waitingGrants() ([]Waiting, error) {
-	names, err := filepath.Glob(a.vault.waitingPath("*", ".note"))
+	names, err := a.peer.State.Glob("vault/waiting/*.note")
 	if err != nil {
 		return nil, err
 	}
 	out := []Waiting{}
 	for _, name := range names {
 		note, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(name)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +130,7 @@ func (a *Agency) waitingGrants() ([]Waiting, error) {
 			continue
 		}
 		_, err = os.Stat(a.vault.waitingPath(id, ".accept"))
-		out = append(out, Waiting{id, g.Request, len(g.Releases), g.Terms, g.Created.Time, g.Expires.Time, a.undecided(g), err == nil, g.Releases[0].CID})
+		out = append(out, Waiting{id, g.Request, len(g.Releases), g.Terms, g.Created.Time, g.Expires.Time, a.undecided(g), err == nil, g.Releases[0].CID, info.ModTime()})
 	}
 	slices.SortFunc(out, func(a, b Waiting) int { return a.Expires.Compare(b.Expires) })
 	return out, nil
@@ -149,6 +163,11 @@ func (a *Agency) accept(_ context.Context, args Act) (Waiting, error) {
 	w, err := a.undecidedGrant(string(act.Grant))
 	if err != nil {
 		return w, err
+	}
+	a.vault.mu.Lock()
+	defer a.vault.mu.Unlock()
+	if _, err := os.Stat(a.vault.waitingPath(w.Grant, ".note")); err != nil {
+		return w, node.WithHint(fmt.Errorf("the grant waits no more: %w", err), "its home comes back, unless it was accepted; `porchlight agency accept` lists those that wait")
 	}
 	if err := a.custody.Note(act.Officer.Name(), "grant accepted", string(w.Grant), act.Reason); err != nil {
 		return w, err

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/p2p/deliver"
 )
@@ -63,4 +66,55 @@ func TestAnOfficerDecidesAboutTighterTerms(t *testing.T) {
 	if briefly.offer() != nil {
 		t.Error("ten days are fewer than ten")
 	}
+}
+
+// A stranger who makes ever more grants for the officers keeps nobody out: what an officer accepted stays, and who was pushed out comes back.
+func TestNobodyFillsTheOfficersList(t *testing.T) {
+	d := newDesk(t)
+	d.agency.peer.Config.Agency.AskViewOnly = true
+	only := func(g *grant.Grant) { g.Terms.ViewOnly = true }
+	one, two := d.answer(1, only), d.answer(1, only)
+	waits := func(a *answer) {
+		t.Helper()
+		var said *deliver.Error
+		if err := a.offer(); !errors.As(err, &said) || said.Class != deliver.ClassOfficer {
+			t.Fatalf("the home is told %v", err)
+		}
+	}
+	waits(one)
+	waits(two)
+	note, err := Found{Agency: d.agency.agency, Grant: grant.IDOf(one.note), Release: consent.ReleaseID(one.root)}.Sign(grant.ActAccept, "a look is enough", d.now, d.officer)
+	ok(t, err)
+	_, err = d.agency.accept(t.Context(), Act{Note: string(note)})
+	ok(t, err)
+	old := time.Now().Add(-time.Hour)
+	ok(t, os.Chtimes(d.agency.vault.waitingPath(grant.IDOf(one.note), ".note"), old, old))
+	ok(t, os.Chtimes(d.agency.vault.waitingPath(grant.IDOf(two.note), ".note"), old, old))
+	stranger := d.answer(1, only)
+	for i := range maxWaiting { // of which the last brings the list over its bound
+		stranger.grant.Expires = consent.At(d.now.Add(time.Hour + time.Duration(i)*time.Second))
+		stranger.note = d.sign(stranger.grant, stranger.key)
+		if i < maxWaiting-1 {
+			ok(t, os.WriteFile(d.agency.vault.waitingPath(grant.IDOf(stranger.note), ".note"), stranger.note, 0o600))
+		}
+	}
+	list := func() (all []consent.GrantID) {
+		t.Helper()
+		waiting, err := d.agency.undecidedGrants()
+		ok(t, err)
+		for _, w := range waiting {
+			all = append(all, w.Grant)
+		}
+		return all
+	}
+	waits(stranger)
+	if all := list(); len(all) != maxWaiting+1 || slices.Contains(all, grant.IDOf(two.note)) || !slices.Contains(all, grant.IDOf(stranger.note)) {
+		t.Errorf("%d grants wait", len(all))
+	}
+	waits(two)
+	waits(two)
+	if all := list(); len(all) != maxWaiting+1 || !slices.Contains(all, grant.IDOf(two.note)) {
+		t.Errorf("who came back is not among the %d that wait", len(all))
+	}
+	ok(t, one.offer())
 }

@@ -274,7 +274,9 @@ func newAcceptCommand(a *app) *cobra.Command {
 		Short: "Decide about clips that come with tighter terms than were asked for",
 		Long: `Lists the grants that wait for an officer: config.toml says which terms, tighter than those that were
 offered, the node does not accept by itself. With a grant it signs that the terms are accepted; its home,
-which tries again until the request expires, then sends the clip. To refuse it, do nothing.`,
+which tries again until the request expires, then sends the clip. To refuse it, do nothing.
+
+Of more than 200, those that waited longest are left out until their homes come back, within half an hour.`,
 		Example: `  porchlight agency accept
   porchlight agency accept 5f0c9a1e44d2 --officer-key ruiz.key --reason "a look is enough"`,
 		Args: cobra.MaximumNArgs(1),
