@@ -132,6 +132,11 @@ func (a *Agency) mark(o opens, f func(*kept)) (Used, error) {
 	out := Used{Release: o.k.Root}
 	fresh := false
 	err := a.vault.change(o.h, o.k.Root, a.late(), func(k *kept) error {
+		if o.Act.Act != grant.ActExport { // the terms may have come to their end since it was admitted
+			if err := a.vault.canDo(o.h, k, a.late()); err != nil {
+				return err
+			}
+		}
 		f(k)
 		if !a.late().Before(o.h.deadline(k)) {
 			return nil

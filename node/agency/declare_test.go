@@ -2,6 +2,7 @@ package agency
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -238,6 +239,56 @@ func TestAHoldThatIsNewerThanTheDeadlinesTime(t *testing.T) {
 		}
 		d.now = d.now.Add(time.Hour)
 	}
+}
+
+// What only a hold keeps is opened for the court, up to the hold's end by whichever time is later, and nothing else is made of it, whenever that was
+// ordered.
+func TestPromise09WhatOnlyAHoldKeeps(t *testing.T) {
+	d := newDesk(t)
+	a := d.held(nil)
+	drafted, err := d.agency.draftHold(t.Context(), d.holds(a.root))
+	ok(t, err)
+	d.enters(drafted.Text)
+	ok(t, d.agency.expire())
+	var ordered []opens
+	for _, kind := range []grant.ActKind{grant.ActUse, grant.ActPassOn} {
+		o, err := d.agency.admit(a.act(kind, "while the terms ran"), kind)
+		ok(t, err)
+		ordered = append(ordered, o)
+	}
+	until := d.now.Add(docket.HoldLives)
+	d.skip(a.grant.Terms.UnusedUntil.Sub(d.now))
+	ok(t, d.agency.expire())
+	for _, o := range ordered {
+		_, err := d.agency.mark(o, func(k *kept) { k.PassedOn = true })
+		wants(t, err, "keeps it")
+	}
+	v := d.agency.vault
+	record := func() *kept { return v.grants[grant.IDOf(a.note)].releases[a.root] }
+	if k := record(); k.Used || k.PassedOn {
+		t.Errorf("past its deadline: %+v", k)
+	}
+	ok(t, a.exported(filepath.Join(t.TempDir(), "clip")))
+
+	// Another release of its grant is taken over.
+	v.mu.Lock()
+	err = v.read(grant.IDOf(a.note))
+	v.mu.Unlock()
+	ok(t, err)
+	if record().law == nil {
+		t.Error("read again, it is under no hold")
+	}
+	ok(t, a.exported(filepath.Join(t.TempDir(), "clip")))
+
+	d.skip(until.Add(-10 * time.Hour).Sub(d.now))
+	ok(t, d.agency.tick())
+	ok(t, a.exported(filepath.Join(t.TempDir(), "clip")))
+	d.now = d.now.Add(12 * time.Hour) // further than the time of deadlines goes at once
+	ok(t, d.agency.tick())
+	if a.state() != "open" || record().law == nil {
+		t.Fatalf("it is %s", a.state())
+	}
+	wants(t, a.exported(filepath.Join(t.TempDir(), "clip")), "past its deadline")
 }
 
 // A renewal without a release lets it go.

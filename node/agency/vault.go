@@ -293,6 +293,9 @@ func (v *vault) read(id consent.GrantID) error {
 		}
 		_, noReceipt := os.Stat(v.path(id, k.Root+".receipt"))
 		k.held = noReceipt == nil && k.State != "arriving"
+		if had := v.grants[id]; had != nil && had.releases[k.Root] != nil {
+			k.law = had.releases[k.Root].law // the docket was not asked again
+		}
 		h.releases[k.Root] = k
 	}
 	v.grants[id] = h
@@ -388,10 +391,19 @@ var (
 
 // over refuses whatever is wanted of a release that was or is to be destroyed.
 func (h *held) over(k kept, now time.Time) error {
-	if k.State == "deleted" || k.law == nil && !now.Before(h.deadline(&k)) {
+	if k.State == "deleted" || !now.Before(h.ends(&k)) {
 		return errOver
 	}
 	return nil
+}
+
+// ends is until when a release may be opened: its deadline, or the end of a hold over it. The hold stands by the time that keys are destroyed by,
+// which may be behind the one that access is refused by.
+func (h *held) ends(k *kept) time.Time {
+	if t := h.deadline(k); k.law == nil || t.After(k.law.Until) {
+		return t
+	}
+	return k.law.Until
 }
 
 // standsStill remembers why a release could not be taken in; "" when it could.

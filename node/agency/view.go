@@ -95,10 +95,7 @@ func (a *Agency) view(ctx context.Context, args Act) (View, error) {
 	rand.Read(secret[0][:])
 	rand.Read(secret[1][:])
 	id, path := hex.EncodeToString(secret[0][:]), "/"+hex.EncodeToString(secret[1][:])+"/clip.mp4"
-	v := &viewing{grant: o.h.id, root: o.k.Root, file: file, ends: o.h.deadline(&o.k)}
-	if o.k.law != nil {
-		v.ends = o.k.law.Until
-	}
+	v := &viewing{grant: o.h.id, root: o.k.Root, file: file, ends: o.h.ends(&o.k)}
 	v.server = &http.Server{ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != path || r.Method != http.MethodGet && r.Method != http.MethodHead || !a.late().Before(v.ends) {
 			http.NotFound(w, r)
