@@ -134,7 +134,7 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if err = a.clock.change(func(r *ratchet) { r.tick(peer.Now()) }); err != nil {
 		return nil, err
 	}
-	if err = errors.Join(a.readMoment(), a.settleMessages()); err != nil {
+	if err = a.readMoment(); err != nil {
 		return nil, err
 	}
 	if a.custody, err = node.OpenCustody(peer.State.Disk(), peer.State.Path("custody"), peer.Now); err != nil {

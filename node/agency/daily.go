@@ -1,11 +1,11 @@
 package agency
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -127,9 +127,9 @@ func (a *Agency) restTomorrow(d *node.Docket, now time.Time) error {
 
 // enterDaily puts the next daily entry into the docket, and forgets the messages that stand in it.
 func (a *Agency) enterDaily(d *node.Docket, plan charter.Daily, now time.Time) error {
-	load, odd := a.vault.load(plan.MessageBytes)
+	load, told, odd := a.vault.load(plan)
 	if odd > 0 {
-		a.peer.Log.Warn("messages not sent: the charter has another size for them", "messages", odd)
+		a.peer.Log.Warn("messages not sent: the charter has too little room for them", "messages", odd)
 	}
 	a.mu.Lock()
 	daily, err := d.AppendDaily(load, a.key, now)
@@ -137,25 +137,7 @@ func (a *Agency) enterDaily(d *node.Docket, plan charter.Daily, now time.Time) e
 	if err != nil {
 		return err
 	}
-	return a.vault.sent(daily.Messages)
-}
-
-// settleMessages forgets queued messages that stand in the docket already: a crash came before they were forgotten.
-func (a *Agency) settleMessages() error {
-	_, d, err := a.self()
-	if err != nil || len(a.vault.messages) == 0 {
-		return nil
-	}
-	for i := d.Size() - 1; i >= 0; i-- {
-		note, err := d.Read(i)
-		if err != nil {
-			return err
-		}
-		if daily, err := docket.OpenDaily(note); err == nil {
-			return a.vault.sent(daily.Messages)
-		}
-	}
-	return nil
+	return a.vault.sent(told[:min(len(told), len(daily.Messages))])
 }
 
 // runDaily makes what is due and spreads it.
@@ -171,9 +153,9 @@ func (a *Agency) runDaily(ctx context.Context) error {
 	return err
 }
 
-// load is what the docket is to be told: the releases for which a receipt was signed that they are held, and the messages that wait.
-// odd counts messages of another size than the charter's, which no entry can hold.
-func (v *vault) load(size int) (l docket.Load, odd int) {
+// load is what the docket is to be told: the releases for which a receipt was signed that they are held, and of the messages that wait as many as
+// an entry holds, sealed. told are the same messages; odd counts those before them that have no room in the charter's size.
+func (v *vault) load(plan charter.Daily) (l docket.Load, told []message, odd int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.loadOf(size)
@@ -218,15 +200,18 @@ func (v *vault) loadOf(size int) (l docket.Load, odd int) {
 		return cmp.Or(since[a.Commitment].Compare(since[b.Commitment]), cmp.Compare(a.Commitment, b.Commitment))
 	})
 	for _, m := range v.messages {
-		if len(m) == size {
-			l.Messages = append(l.Messages, m)
+		if len(told) == plan.Messages {
+			break
+		}
+		if sealed, err := node.SealMessage(m.Reach, []byte(m.Note), plan.MessageBytes); err == nil {
+			l.Messages, told = append(l.Messages, sealed), append(told, m)
 		} else {
 			odd++
 		}
 	}
 	l.Real = func(c grant.Commitment) (docket.Status, bool) { s, ok := real[c]; return s, ok }
-	l.Dummy = func() ([]byte, error) { return dummy(size) }
-	return l, odd
+	l.Dummy = func() ([]byte, error) { return dummy(plan.MessageBytes) }
+	return l, told, odd
 }
 
 // waiting is what the docket is to say first of a release under a secret.
@@ -273,6 +258,14 @@ func dummy(size int) ([]byte, error) {
 	return node.SealMessage(nobody.Recipient().String(), nil, size)
 }
 
+// A message is what an owner is to be told in one of the next daily entries. It is sealed anew for each entry that is made: a ciphertext that stood in
+// two would show everybody that it is no dummy. Where a crash, a bad disk or a restore comes before it is forgotten its owner hears it twice, and
+// only they can tell.
+type message struct {
+	Reach string `json:"reach"` // the grant's
+	Note  string `json:"note"`
+}
+
 // maxQueued bounds the messages that wait for a place in a daily entry: several months of them.
 const maxQueued = 1000
 
@@ -281,40 +274,39 @@ func (v *vault) messagesPath() string { return filepath.Join(v.dir, "messages") 
 
 func (v *vault) readMessages() error {
 	_, err := v.disk.ReadRecords(v.messagesPath(), func(b []byte) error {
-		v.messages = append(v.messages, bytes.Clone(b))
-		return nil
+		var m message
+		err := json.Unmarshal(b, &m)
+		v.messages = append(v.messages, m)
+		return err
 	})
 	return err
 }
 
-// queue leaves a sealed message for one of the next daily entries.
-func (v *vault) queue(msg []byte) error {
+// queue leaves a message for one of the next daily entries.
+func (v *vault) queue(m message) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.messages) >= maxQueued {
 		return fmt.Errorf("%d messages wait for a place in the docket, which is the most", len(v.messages))
 	}
-	next := append(slices.Clone(v.messages), bytes.Clone(msg))
-	return v.saveMessages(next)
+	return v.saveMessages(append(slices.Clone(v.messages), m))
 }
 
-// sent forgets the messages that stand in an entry.
-func (v *vault) sent(in [][]byte) error {
+// sent forgets messages that stand in an entry.
+func (v *vault) sent(told []message) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	left := slices.DeleteFunc(slices.Clone(v.messages), func(m []byte) bool {
-		return slices.ContainsFunc(in, func(s []byte) bool { return bytes.Equal(s, m) })
-	})
+	left := slices.DeleteFunc(slices.Clone(v.messages), func(m message) bool { return slices.Contains(told, m) })
 	if len(left) == len(v.messages) {
 		return nil
 	}
 	return v.saveMessages(left)
 }
 
-func (v *vault) saveMessages(all [][]byte) error {
+func (v *vault) saveMessages(all []message) error {
 	var b []byte
 	for _, m := range all {
-		b = durable.AppendRecord(b, m)
+		b = durable.AppendRecord(b, node.RawJSON(m))
 	}
 	if err := v.disk.WriteFile(v.messagesPath(), b, 0o600); err != nil {
 		return err

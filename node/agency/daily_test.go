@@ -1,10 +1,14 @@
 package agency
 
 import (
-	"bytes"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age"
 
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
@@ -113,45 +117,56 @@ func TestMissedDaysAreMadeUpFor(t *testing.T) {
 	}
 }
 
-// A message goes into one entry, also where a crash comes before it is forgotten.
-func TestMessagesGoOutOnce(t *testing.T) {
+// Messages come to their owners, and no ciphertext stands in two entries, also where the queue was not written after one, or is that of a backup.
+func TestNoCiphertextStandsInTwoEntries(t *testing.T) {
 	d := newDesk(t)
-	size := d.agency.peer.Charter().Daily.MessageBytes
-	var all [][]byte
-	for range 6 {
-		m, err := dummy(size)
-		ok(t, err)
-		ok(t, d.agency.vault.queue(m))
-		all = append(all, m)
-	}
-	odd, err := dummy(size - 1)
+	owner, err := age.GenerateX25519Identity()
 	ok(t, err)
-	ok(t, d.agency.vault.queue(odd))
+	to := owner.Recipient().String()
+	odd := message{to, strings.Repeat("x", node.MaxMessage(d.agency.peer.Charter().Daily.MessageBytes)+1)}
+	all := []message{odd}
+	for i := range 6 {
+		all = append(all, message{to, fmt.Sprint("note ", i)})
+	}
+	for _, m := range all {
+		ok(t, d.agency.vault.queue(m))
+	}
 	d.restart()
-	for len(d.agency.vault.messages) == len(all)+1 {
+	for len(d.agency.vault.messages) == len(all) {
 		d.pass(time.Hour)
 	}
-	// As if the queue had not been written.
-	ok(t, d.agency.vault.saveMessages(all))
+	ok(t, d.agency.vault.saveMessages(all)) // as if the disk had failed, and the node had gone on
+	for len(d.agency.vault.messages) > 1 {
+		d.pass(time.Hour)
+	}
+	ok(t, d.agency.vault.saveMessages(all)) // as after a restore
 	d.restart()
-	d.pass(48 * time.Hour)
-	count := map[string]int{}
+	d.pass(72 * time.Hour)
+	stands, told := map[string]bool{}, map[string]int{}
 	dk := d.agency.peer.Docket(d.agency.agency)
 	for i := range dk.Size() {
 		note, err := dk.Read(i)
 		ok(t, err)
-		if daily, err := docket.OpenDaily(note); err == nil {
-			for _, m := range daily.Messages {
-				count[string(m)]++
+		daily, err := docket.OpenDaily(note)
+		if err != nil {
+			continue
+		}
+		for _, m := range daily.Messages {
+			if stands[string(m)] {
+				t.Errorf("the entry of %s has a message that another has", daily.Day)
+			}
+			stands[string(m)] = true
+			if note, err := node.OpenMessage(owner, m); err == nil {
+				told[string(note)]++
 			}
 		}
 	}
-	for i, m := range all {
-		if count[string(m)] != 1 {
-			t.Errorf("message %d was sent %d times", i, count[string(m)])
+	for _, m := range all[1:] {
+		if told[m.Note] < 2 {
+			t.Errorf("%s was told %d times", m.Note, told[m.Note])
 		}
 	}
-	if left := d.agency.vault.messages; len(left) > 1 || len(left) == 1 && !bytes.Equal(left[0], odd) {
+	if left := d.agency.vault.messages; !slices.Equal(left, []message{odd}) {
 		t.Errorf("%d messages wait", len(left))
 	}
 }

@@ -265,7 +265,7 @@ func (a *Agency) tell(h *held, root string) error {
 	})
 }
 
-// queueFor seals a note for the owner of a grant and leaves it for one of the next daily entries. Where the charter has none, nobody is told.
+// queueFor leaves a note for the owner of a grant for one of the next daily entries. Where the charter has none, nobody is told.
 func (a *Agency) queueFor(h *held, note []byte) error {
 	_, d, err := a.self()
 	if err != nil {
@@ -275,11 +275,11 @@ func (a *Agency) queueFor(h *held, note []byte) error {
 	if !ok || plan.Messages == 0 {
 		return nil
 	}
-	msg, err := node.SealMessage(h.grant.Reach, note, plan.MessageBytes)
-	if err != nil {
+	// What cannot be sealed would wait for ever.
+	if _, err := node.SealMessage(h.grant.Reach, note, plan.MessageBytes); err != nil {
 		return err
 	}
-	return a.vault.queue(msg)
+	return a.vault.queue(message{h.grant.Reach, string(note)})
 }
 
 // transferred is the place in a release's blinds of the transfer by which the docket declares that it goes to an agency, and the entry. An entry

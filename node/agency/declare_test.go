@@ -135,7 +135,7 @@ func TestAnOwnerExtendsTheTerms(t *testing.T) {
 		t.Errorf("used, it may be kept until %s", got)
 	}
 	d.restart()
-	load, _ := a.agency.vault.load(1536)
+	load, _, _ := a.agency.vault.load(charter.Daily{})
 	next := grant.Release{CID: consent.ReleaseID(a.root), Secret: e.Secret}.Commitment()
 	before, _ := load.Real(a.grant.Releases[0].Commitment())
 	after, is := load.Real(next)
@@ -350,7 +350,7 @@ func TestATransferIsDeclared(t *testing.T) {
 	}
 }
 
-// What is asked of an owner waits, sealed to them and of the size that the charter fixes, for a daily entry.
+// What is asked of an owner waits for a daily entry, in which it is sealed to them.
 func TestAnOwnerIsAsked(t *testing.T) {
 	d := newDesk(t)
 	owner, err := age.GenerateX25519Identity()
@@ -369,9 +369,9 @@ func TestAnOwnerIsAsked(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	d.restart()
-	load, odd := d.agency.vault.load(1536)
-	if len(load.Messages) != 1 || odd != 0 {
-		t.Fatalf("%d messages wait, %d of another size", len(load.Messages), odd)
+	load, told, odd := d.agency.vault.load(d.agency.peer.Charter().Daily)
+	if len(load.Messages) != 1 || len(told) != 1 || odd != 0 {
+		t.Fatalf("%d messages wait, %d without room", len(load.Messages), odd)
 	}
 	note, err := node.OpenMessage(owner, load.Messages[0])
 	ok(t, err)

@@ -129,9 +129,8 @@ func TestAReleaseIsPassedOn(t *testing.T) {
 	if k := d.agency.vault.grants[grant.IDOf(h.note)].releases[h.root]; !k.PassedOn || !k.Exported || !k.Used {
 		t.Errorf("the first holder's record is %+v", k)
 	}
-	told, err := node.OpenMessage(owner, d.agency.vault.messages[len(d.agency.vault.messages)-1])
-	ok(t, err)
-	if r, err := grant.OpenReceipt(told, d.ask.ReceptionKey); err != nil || r.State != grant.PassedOn || r.Detail != "Body 1" {
+	told := d.agency.vault.messages[len(d.agency.vault.messages)-1]
+	if r, err := grant.OpenReceipt([]byte(told.Note), d.ask.ReceptionKey); err != nil || told.Reach != h.grant.Reach || r.State != grant.PassedOn || r.Detail != "Body 1" {
 		t.Errorf("the owner is told %+v, %v", r, err)
 	}
 	_, err = h.takes()
@@ -145,13 +144,13 @@ func TestAReleaseIsPassedOn(t *testing.T) {
 	_, err = h.takes()
 	wants(t, err, "was used or is over")
 	// Its owner is told who has it, and whose key signs for it.
-	card, err := node.OpenMessage(owner, e.agency.vault.messages[0])
+	if len(e.agency.vault.messages) != 2 {
+		t.Fatalf("%d messages wait", len(e.agency.vault.messages))
+	}
+	card, receipt := e.agency.vault.messages[0], e.agency.vault.messages[1]
+	c, err := grant.OpenTaking([]byte(card.Note))
 	ok(t, err)
-	receipt, err := node.OpenMessage(owner, e.agency.vault.messages[1])
-	ok(t, err)
-	c, err := grant.OpenTaking(card)
-	ok(t, err)
-	if r, err := grant.OpenReceipt(receipt, c.Reception); err != nil || r.State != grant.Used || c.Agency != e.agency.agency || len(e.agency.vault.messages) != 2 {
+	if r, err := grant.OpenReceipt([]byte(receipt.Note), c.Reception); err != nil || card.Reach != h.grant.Reach || receipt.Reach != h.grant.Reach || r.State != grant.Used || c.Agency != e.agency.agency {
 		t.Errorf("the owner is told %+v, %v", r, err)
 	}
 	e.restart()
@@ -159,7 +158,7 @@ func TestAReleaseIsPassedOn(t *testing.T) {
 	if len(held) != 1 || held[0].State != "open" || held[0].Release != h.root {
 		t.Fatalf("the new holder has %+v", held)
 	}
-	load, _ := e.agency.vault.load(1536)
+	load, _, _ := e.agency.vault.load(charter.Daily{})
 	first := h.grant.Releases[0].Commitment()
 	if len(load.Waiting) != 1 || load.Waiting[0].Commitment == first {
 		t.Errorf("its docket is told of %+v", load.Waiting)

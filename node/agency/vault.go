@@ -35,7 +35,7 @@ import (
 //	vault/GRANT/ROOT.acts            who opened it and why, signed by them (records)
 //	vault/GRANT/ROOT.words           what the owner signed about it since (records)
 //	vault/GRANT/ROOT.taken.json      how it came here, where it was passed on to this agency (takeover.go)
-//	vault/messages                   sealed messages that wait for a daily entry (records)
+//	vault/messages                   what owners are to be told in daily entries (records)
 //	keys/release/GRANT-ROOT.key      the release key, until its deadline
 //	vault/id, keys/release/id        the same random value, made once; in no backup
 //
@@ -56,7 +56,7 @@ type vault struct {
 	grants map[consent.GrantID]*held
 	byKey  map[consent.VerifierKey]*held
 
-	messages [][]byte // that wait for a daily entry
+	messages []message // that wait for a daily entry
 }
 
 // idle is how long an incomplete release waits for its home before it gives way to another.
