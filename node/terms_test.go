@@ -174,7 +174,7 @@ func TestPromise09WhatWasGivenStaysBoundWhenItsHolderMayAskNoMore(t *testing.T) 
 }
 
 // What an owner lets be kept for longer is promised anew in the docket, and its key outlives the terms it came with; a hold does the same to
-// a clip that nobody extended, as long as the docket declares it, and its owner is told by which court.
+// a clip beyond what its owner extended it to, as long as the docket declares it, and its owner is told by which court.
 func TestPromise09OnlyItsOwnerOrACourtKeepsAClip(t *testing.T) {
 	n := newNeighbourhood(t)
 	ana, ben := n.home("ana", corner, 0), n.home("ben", corner, 0)
@@ -200,6 +200,9 @@ func TestPromise09OnlyItsOwnerOrACourtKeepsAClip(t *testing.T) {
 	var draft agency.Drafted
 	n.police.do("agency.hold", agency.DraftHold{Releases: []string{kept}, Court: "County Court", Number: "26-CV-118", DocumentSHA256: strings.Repeat("ab", 32),
 		Officer: n.officer.Verifier(), Supervisor: n.supervisor.Verifier()}, &draft)
+	// The hold covers it under a commitment that the docket soon follows no more.
+	ben.do("home.say", home.Say{Release: kept, What: "extend", Until: n.now.now().AddDate(0, 0, 33)}, nil)
+	ben.wait("the extension to be taken in", func() bool { return heard(ben.stands(home.StandHeld), "extended") })
 	note := []byte(draft.Text)
 	for _, k := range []consent.Key{n.officer, n.supervisor} {
 		var err error

@@ -391,7 +391,7 @@ type Receipt struct {
 	SealedSHA256 string              `json:"sealed_sha256"`
 	DeleteBy     consent.Time        `json:"delete_by"` // when its key is destroyed at the latest, where no hold stands in the way
 	// For kept-by-law and passed-on: the docket entry that declares it, by its record hash (an id as requests have), the salt under which
-	// it covers the commitment ([Commitment.Opens]), and by which order, or to whom.
+	// it covers the commitment, or one that the release had before an extension ([Commitment.Opens]), and by which order, or to whom.
 	Entry  string              `json:"entry,omitempty"`
 	Salt   Secret              `json:"salt,omitempty"`
 	Detail string              `json:"detail,omitempty"`

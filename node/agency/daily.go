@@ -158,11 +158,23 @@ func (a *Agency) runDaily(ctx context.Context) error {
 func (v *vault) load(plan charter.Daily) (l docket.Load, told []message, odd int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.loadOf(size)
+	l = v.releases()
+	for _, m := range v.messages {
+		if len(told) == plan.Messages {
+			break
+		}
+		if sealed, err := node.SealMessage(m.Reach, []byte(m.Note), plan.MessageBytes); err == nil {
+			l.Messages, told = append(l.Messages, sealed), append(told, m)
+		} else {
+			odd++
+		}
+	}
+	l.Dummy = func() ([]byte, error) { return dummy(plan.MessageBytes) }
+	return l, told, odd
 }
 
-// loadOf is load for a caller that holds v.mu.
-func (v *vault) loadOf(size int) (l docket.Load, odd int) {
+// releases is what load says of them. The caller holds v.mu.
+func (v *vault) releases() (l docket.Load) {
 	real := map[grant.Commitment]docket.Status{}
 	since := map[grant.Commitment]time.Time{}
 	for _, h := range v.grants {
@@ -199,19 +211,8 @@ func (v *vault) loadOf(size int) (l docket.Load, odd int) {
 	slices.SortFunc(l.Waiting, func(a, b docket.Waiting) int {
 		return cmp.Or(since[a.Commitment].Compare(since[b.Commitment]), cmp.Compare(a.Commitment, b.Commitment))
 	})
-	for _, m := range v.messages {
-		if len(told) == plan.Messages {
-			break
-		}
-		if sealed, err := node.SealMessage(m.Reach, []byte(m.Note), plan.MessageBytes); err == nil {
-			l.Messages, told = append(l.Messages, sealed), append(told, m)
-		} else {
-			odd++
-		}
-	}
 	l.Real = func(c grant.Commitment) (docket.Status, bool) { s, ok := real[c]; return s, ok }
-	l.Dummy = func() ([]byte, error) { return dummy(plan.MessageBytes) }
-	return l, told, odd
+	return l
 }
 
 // waiting is what the docket is to say first of a release under a secret.
@@ -234,9 +235,8 @@ func (a *Agency) promise(cid consent.ReleaseID, secret grant.Secret, from, until
 	if d == nil {
 		return nil
 	}
-	load, _ := a.vault.loadOf(0)
 	fresh := waiting(cid, secret, from, until)
-	left, err := d.Left(append(load.Waiting, fresh), a.peer.Now(), promiseWithin)
+	left, err := d.Left(append(a.vault.releases().Waiting, fresh), a.peer.Now(), promiseWithin)
 	if err == nil && slices.Contains(left, fresh) {
 		return errPromises
 	}

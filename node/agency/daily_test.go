@@ -175,8 +175,8 @@ func TestNoCiphertextStandsInTwoEntries(t *testing.T) {
 func TestTheMomentIsDrawn(t *testing.T) {
 	d := newDesk(t)
 	days, offsets := map[docket.Day]time.Time{}, map[time.Duration]bool{}
-	for range 12 * 8 {
-		d.pass(3 * time.Hour)
+	for range 12 * 24 {
+		d.pass(time.Hour) // two moments may lie no further apart
 		m := d.agency.moment
 		d.restart()
 		if at, known := days[m.Day]; known && at != m.At {

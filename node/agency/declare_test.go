@@ -13,6 +13,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/consent/request"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -289,6 +290,54 @@ func TestPromise09WhatOnlyAHoldKeeps(t *testing.T) {
 		t.Fatalf("it is %s", a.state())
 	}
 	wants(t, a.exported(filepath.Join(t.TempDir(), "clip")), "past its deadline")
+}
+
+// What its owner lets be kept for longer the docket follows by another commitment, and says that the one before is deleted. A hold that covers that
+// one keeps the release all the same, and what is signed then is nothing that the docket contradicts.
+func TestAReceiptUnderAHoldNamesWhatTheDocketFollows(t *testing.T) {
+	d := newDesk(t)
+	a := d.held(nil)
+	drafted, err := d.agency.draftHold(t.Context(), d.holds(a.root))
+	ok(t, err)
+	hold := d.enters(drafted.Text)
+	d.use(a)
+	ok(t, d.agency.expire())
+	before := a.commitment()
+	r, err := a.says(grant.Extension{Grant: grant.IDOf(a.note), CID: consent.ReleaseID(a.root), Holder: d.agency.agency, RetainUntil: consent.At(a.grant.Terms.RetainUntil.AddDate(0, 0, 10)),
+		Secret: again, Created: consent.At(d.now), Key: a.key.Verifier()})
+	ok(t, err)
+	after := grant.Release{CID: consent.ReleaseID(a.root), Secret: again}.Commitment()
+	if r.State != grant.KeptByLaw || r.Commitment != after {
+		t.Errorf("the extension is answered by %+v", r)
+	}
+	d.pass(88 * 24 * time.Hour)
+	renewal := d.holds()
+	renewal.Renews = string(request.IDOf(hold))
+	drafted, err = d.agency.draftHold(t.Context(), renewal)
+	ok(t, err)
+	d.enters(drafted.Text)
+	d.pass(8 * 24 * time.Hour)
+	if f, known := d.log().Follow(before); !known || f.Deleted == "" {
+		t.Fatalf("the docket says %+v of the commitment before", f)
+	}
+	r, err = a.says(a.withdrawal())
+	ok(t, err)
+	l := d.log()
+	if r.State != grant.KeptByLaw || !a.keyIsHere() || !l.Covers(r.Entry, r.Salt, before, d.now) {
+		t.Errorf("taken back under a hold: %+v", r)
+	}
+	d.pass(3 * 24 * time.Hour)
+	for _, f := range grant.Faults() {
+		if l.Fails(r, f, d.now) {
+			t.Errorf("the docket fails it: %s", f)
+		}
+	}
+	// Once all terms are over one release is overdue, and one is covered.
+	d.pass(90 * 24 * time.Hour)
+	l = d.log()
+	if _, covered := l.Holds(d.now.AddDate(0, 0, -20)); len(l.Overdue(docket.DayOf(d.now.AddDate(0, 0, -20)))) > covered {
+		t.Error("more is overdue than the hold covers")
+	}
 }
 
 // A renewal without a release lets it go.

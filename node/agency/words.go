@@ -145,7 +145,7 @@ func (a *Agency) receipt(h *held, k *kept) ([]byte, error) {
 	case k.State == "deleted":
 		s.State = grant.Deleted
 	case k.law != nil:
-		s.State, s.Commitment, s.Entry, s.Salt, s.Detail = grant.KeptByLaw, k.law.Of, k.law.ID, k.law.Salt, k.law.Court+", "+k.law.Number
+		s.State, s.Entry, s.Salt, s.Detail = grant.KeptByLaw, k.law.ID, k.law.Salt, k.law.Court+", "+k.law.Number
 	case k.Used:
 		s.State = grant.Used
 	}

@@ -251,7 +251,9 @@ func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
 		today = h.peer.Now()
 	}
 	for _, r := range all {
-		if r.State == grant.KeptByLaw && d.Covers(r.Entry, r.Salt, r.Commitment, today) {
+		if r.State == grant.KeptByLaw && slices.ContainsFunc(o.Secrets, func(s grant.Secret) bool {
+			return d.Covers(r.Entry, r.Salt, grant.Release{CID: o.CID, Secret: s}.Commitment(), today)
+		}) {
 			law, byLaw = r, true
 		}
 	}
