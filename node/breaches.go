@@ -60,7 +60,7 @@ func (b Breach) Words() string {
 	case b.Answered != "":
 		s += fmt.Sprintf("; answered since, on %s", b.Answered)
 	default:
-		s += "; answered since"
+		s += "; since then the charter lists the agency no more"
 	}
 	return s
 }
@@ -162,7 +162,7 @@ func (k keptBreach) id() string { return string(k.Fault) + " " + string(k.receip
 
 // stands says whether the docket fails the receipt of a record at a time. The caller holds d.mu.
 func (d *Docket) stands(k keptBreach, now time.Time) bool {
-	return d.log.Fails(k.receipt, k.Fault, now)
+	return d.log.Fails(k.receipt, k.Fault, d.judged(now))
 }
 
 // readBreaches reads the records that are kept beside the docket. The caller holds d.mu or is alone.
@@ -298,6 +298,20 @@ func (d *Docket) Follow(c grant.Commitment) (docket.Follow, bool) {
 	return d.log.Follow(c)
 }
 
+// Until is when the charter ceased to list the agency, whose docket can say no more then; the zero time while it lists it.
+func (d *Docket) Until() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.until
+}
+
+// HasDaily says whether the charter has a daily entry on a day.
+func (d *Docket) HasDaily(on docket.Day) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.broken == nil && d.log.HasDaily(on)
+}
+
 // Current is when a peer was last asked for more of the docket and had none, since this node was started; the zero time where none was.
 func (d *Docket) Current() time.Time {
 	d.mu.Lock()
@@ -326,7 +340,7 @@ func (d *Docket) Fails(r grant.Receipt, at time.Time) (all []grant.Fault) {
 		return nil
 	}
 	for _, f := range grant.Faults() {
-		if d.log.Fails(r, f, at) {
+		if d.log.Fails(r, f, d.judged(at)) {
 			all = append(all, f)
 		}
 	}

@@ -119,7 +119,7 @@ func TestABreachIsSeenByEverybody(t *testing.T) {
 	if len(again.Breaches(id)) != 1 {
 		t.Error("forgotten after a restart")
 	}
-	if s := again.Promises(id); s.Committed != 0 || s.Silent != "" || s.BreachesStand != 1 || s.BreachesAnswered != 0 {
+	if s := again.Promises(id); s.Committed != 0 || s.Silent != docket.DayOf(time.Now()).Add(1) || s.BreachesStand != 1 || s.BreachesAnswered != 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -190,8 +190,8 @@ func TestBreachRecordsAreBounded(t *testing.T) {
 
 // A record that was taken in stays, whatever the disk does, also where making room for it rewrites those before it.
 func TestBreachRecordsOnABadDisk(t *testing.T) {
-	p := newPolice(t)
 	at := time.Now().AddDate(0, 0, -16)
+	p := policeSince(t, at)
 	one, two := p.promises(at), p.promises(at)
 	first, second := one.breach(nil), two.breach(nil)
 	start := filepath.Join(durabletest.TempDir(t), "node")

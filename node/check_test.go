@@ -47,13 +47,16 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-func newPolice(t testing.TB) *police {
+func newPolice(t testing.TB) *police { return policeSince(t, time.Now()) }
+
+// policeSince is police whose charter is of that time.
+func policeSince(t testing.TB, since time.Time) *police {
 	p := &police{t: t, docket: must(docket.NewKey(rand.Reader)), officer: must(consent.GenerateKey(rand.Reader, "Det.Ruiz")),
 		sergeant: must(consent.GenerateKey(rand.Reader, "Sgt.Stone")), ana: must(consent.GenerateKey(rand.Reader, "Ana"))}
 	p.self = charter.Agency{Name: "Elmford Police", Class: charter.LocalPolice, Key: p.docket.Verifier(),
 		Supervisors: []consent.VerifierKey{p.sergeant.Verifier()}, Jurisdiction: geo.Circle(geo.Point{Lat: 44, Lon: -40}, 5000, 32), PolicyURL: "https://example.org/policy"}
 	now := consent.At(time.Now())
-	p.chain = must(charter.Start(must(consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: now, Ends: consent.At(now.AddDate(1, 0, 0)),
+	p.chain = must(charter.Start(must(consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: consent.At(since), Ends: consent.At(now.AddDate(1, 0, 0)),
 		Signers: []charter.Signer{{Name: "Ana", Key: p.ana.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{p.self},
 		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
 		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff()}, p.ana))))

@@ -76,6 +76,7 @@ type standard struct {
 	witnesses []charter.Witness
 	quorum    int
 	since     time.Time // when the agency was first admitted
+	until     time.Time // when a version of the charter ceased to list it; zero while it does
 }
 
 // standards are those of all agencies that some version of the charter has admitted.
@@ -94,7 +95,14 @@ func standards(chain charter.Chain) map[consent.AgencyID]standard {
 			s.agency = a
 			s.quotas.EntriesPerDay = max(s.quotas.EntriesPerDay, link.Charter.Quotas.EntriesPerDay)
 			s.quotas.BytesPerDay = max(s.quotas.BytesPerDay, link.Charter.Quotas.BytesPerDay)
+			s.until = time.Time{}
 			all[a.ID()] = s
+		}
+		for id, s := range all {
+			if _, lists := link.Charter.Agency(id); !lists && s.until.IsZero() {
+				s.until = link.Charter.Created.Time
+				all[id] = s
+			}
 		}
 	}
 	plans := chain.Plans()
@@ -107,6 +115,15 @@ func standards(chain charter.Chain) map[consent.AgencyID]standard {
 		all[id] = s
 	}
 	return all
+}
+
+// judged is the time by which a docket is judged: an agency that the charter lists no more can make no entry, so that what falls due then is no fault
+// of its own.
+func (s standard) judged(at time.Time) time.Time {
+	if !s.until.IsZero() && s.until.Before(at) {
+		return s.until
+	}
+	return at
 }
 
 // A stage holds entries of batches that wait for the rest of their checkpoint.

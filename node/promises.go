@@ -15,10 +15,12 @@ import (
 // maxOverdue bounds how many overdue commitments of one docket are listed.
 const maxOverdue = 1000
 
-// Promises is what a docket says of deletions on a day, and what owners showed that it does not.
+// Promises is what a docket says of deletions on a day, and what owners showed that it does not. Of an agency that the charter lists no more, which
+// can make no entry, it is what the docket said on the day of its removal.
 type Promises struct {
 	docket.Tally
 	LastDaily docket.Day `json:"last_daily,omitempty"`
+	Removed   docket.Day `json:"removed,omitempty"` // the day on which the charter ceased to list the agency
 	// Silent is the first day whose daily entry is overdue; "" where none is.
 	Silent           docket.Day         `json:"silent_since,omitempty"`
 	Unaccounted      int                `json:"unaccounted"`   // overdue, and more than holds that live cover
@@ -44,13 +46,14 @@ func (s Promises) Deletions() string {
 
 // LastWord says when the docket last spoke of deletions.
 func (s Promises) LastWord() string {
-	switch {
-	case s.LastDaily == "":
-		return "none so far"
-	case s.Silent != "":
-		return fmt.Sprintf("%s; silent since %s", s.LastDaily, s.Silent)
+	t := cmp.Or(string(s.LastDaily), "none so far")
+	if s.Silent != "" {
+		t += fmt.Sprintf("; silent since %s", s.Silent)
 	}
-	return string(s.LastDaily)
+	if s.Removed != "" {
+		t += fmt.Sprintf("; not in the charter since %s, and says no more", s.Removed)
+	}
+	return t
 }
 
 // HoldWords says how many holds keep releases from being deleted.
@@ -92,7 +95,7 @@ func (s Promises) Words() string {
 		parts = append(parts, fmt.Sprintf("%d of %d deletions overdue and under no hold", s.Unaccounted, s.Committed))
 	}
 	if s.Silent != "" {
-		parts = append(parts, fmt.Sprintf("nothing said of deletions since %s", s.LastDaily))
+		parts = append(parts, fmt.Sprintf("nothing said of deletions from %s on", s.Silent))
 	}
 	return strings.Join(parts, "; ")
 }
@@ -110,13 +113,14 @@ func (p *Peer) Promises(id consent.AgencyID) (s Promises) {
 	if d.broken != nil {
 		return s
 	}
-	today := docket.DayOf(now)
-	s.Tally, s.LastDaily = d.log.Tally(today), d.log.LastDaily()
+	at := d.judged(now)
+	today := docket.DayOf(at)
+	s.Tally, s.LastDaily, s.Silent = d.log.Tally(today), d.log.LastDaily(), d.log.Silent(today)
 	s.Transfers = append(s.Transfers, d.log.Transfers()...)
-	s.Holds, s.Covered = d.log.Holds(now)
+	s.Holds, s.Covered = d.log.Holds(at)
 	s.HoldsRenewed, s.Unaccounted = d.log.Renewed(), max(0, s.Overdue-s.Covered)
-	if s.LastDaily != "" && today > s.LastDaily.Add(1+docket.DeletionGrace) {
-		s.Silent = s.LastDaily.Add(1)
+	if !d.until.IsZero() {
+		s.Removed = docket.DayOf(d.until)
 	}
 	s.BreachesStand = len(d.standing(now))
 	s.BreachesAnswered = len(d.breaches) - s.BreachesStand
@@ -149,7 +153,7 @@ func (p *Peer) OverdueOf(id consent.AgencyID) (all []Overdue) {
 	if d.broken != nil {
 		return nil
 	}
-	for _, c := range d.log.Overdue(docket.DayOf(p.Now())) {
+	for _, c := range d.log.Overdue(docket.DayOf(d.judged(p.Now()))) {
 		f, _ := d.log.Follow(c)
 		all = append(all, Overdue{c, f.Day, f.Due})
 	}

@@ -241,6 +241,25 @@ func (f *follows) apply(d *Daily, shown Day) {
 // LastDaily returns the day of the newest daily entry, "" where there is none.
 func (l *Log) LastDaily() Day { return l.follows.last }
 
+// HasDaily says whether the charter has a daily entry on a day.
+func (l *Log) HasDaily(on Day) bool { _, ok := l.follows.plan(on); return ok }
+
+// Silent returns the first day whose daily entry is overdue on a day, "" where none is. The first of all is that of the day after the one on which the
+// docket began and the charter had daily entries.
+func (l *Log) Silent(on Day) Day {
+	if l.began == "" || !l.HasDaily(on) {
+		return ""
+	}
+	last := l.follows.last
+	if last == "" {
+		last = max(l.began, DayOf(l.follows.plans[0].From.Time))
+	}
+	if on <= last.Add(1+DeletionGrace) {
+		return ""
+	}
+	return last.Add(1)
+}
+
 // Follow returns what the docket says of a commitment, and whether it holds it.
 func (l *Log) Follow(c grant.Commitment) (f Follow, ok bool) {
 	h, err := consent.ParseHash(string(c))

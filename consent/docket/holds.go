@@ -297,13 +297,14 @@ func (l *Log) Transfers() (all []Transfers) {
 	return all
 }
 
-// Fails says whether the docket fails a receipt in that way, as it stands at a time.
+// Fails says whether the docket fails a receipt in that way, as it stands at a time. Of what was signed for when the charter had no daily entries none
+// has to tell.
 func (l *Log) Fails(r grant.Receipt, f grant.Fault, at time.Time) bool {
 	said, known := l.Follow(r.Commitment)
 	switch f {
 	case grant.FaultMissing:
 		by := DayOf(r.At.Add(grant.CommitWithin))
-		return !known && (l.LastDaily() > by || DayOf(at) > by.Add(DeletionGrace))
+		return !known && l.HasDaily(DayOf(r.At.Time)) && (l.LastDaily() > by || DayOf(at) > by.Add(DeletionGrace))
 	case grant.FaultOverdue:
 		return known && said.Deleted == "" && DayOf(at) > said.Due.Add(DeletionGrace)
 	case grant.FaultContradicted:

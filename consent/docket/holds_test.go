@@ -209,3 +209,42 @@ func TestADocketFailsAReceipt(t *testing.T) {
 	gone.State = grant.Deleted
 	want("signed to be deleted two days after", fails(gone, 9))
 }
+
+// A docket is silent from the first day on that it says nothing of, also where it never said anything; and not where the charter has no daily entries,
+// under which nothing is missing either.
+func TestADocketIsSilent(t *testing.T) {
+	unknown := func(day int) grant.Receipt {
+		return grant.Receipt{Commitment: grant.Commitment(consent.HashText([]byte("dropped"))), At: noonOn(day)}
+	}
+	late := smallPlan()
+	late.From = consent.At(today(20).Time())
+	for name, row := range map[string]struct {
+		docket  precinct
+		entries int
+		on      int // the first day on which it is silent; 0: it never is
+		since   int
+		missing int // the first day whose receipt can be failed; -1: none can
+	}{
+		"never said anything":    {declares(t, smallPlan()), 0, 3, 1, 0},
+		"two entries":            {declares(t, smallPlan()), 2, 4, 2, 0},
+		"a plan that came later": {declares(t, late), 0, 23, 21, 20},
+		"no plan":                {declares(t), 0, 0, 0, -1},
+		"empty":                  {openWith(t, smallPlan()), 0, 0, 0, 0},
+	} {
+		for day := range row.entries {
+			row.docket.appendNext(t, Load{}, day, chance(3))
+		}
+		for day := range 60 {
+			want := Day("")
+			if row.on > 0 && day >= row.on {
+				want = today(row.since)
+			}
+			if got := row.docket.Silent(today(day)); got != want {
+				t.Errorf("%s: on day %d it is silent since %q, want %q", name, day, got, want)
+			}
+			if got := row.docket.Fails(unknown(day), grant.FaultMissing, noonOn(day+16).Time); got != (row.missing >= 0 && day >= row.missing) {
+				t.Errorf("%s: what was signed for on day %d is missing: %v", name, day, got)
+			}
+		}
+	}
+}

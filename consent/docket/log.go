@@ -53,6 +53,7 @@ type Log struct {
 	follows    follows
 	declared   declared
 	day        day
+	began      Day // the first on which an entry says it was created, "" where there is none
 	checkpoint []byte
 	readAll    func([][]byte) []reading
 }
@@ -348,6 +349,9 @@ func (l *Log) takeRead(msg []byte, r reading) (int64, error) {
 	}
 	if over := l.day.take(r.entry.created, length, l.quotas); err == nil {
 		err = over
+	}
+	if c := r.entry.created; !c.IsZero() && (l.began == "" || DayOf(c.Time) < l.began) {
+		l.began = DayOf(c.Time)
 	}
 	if err != nil {
 		l.refused[index] = consent.ClassOf(err)

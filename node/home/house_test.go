@@ -106,7 +106,7 @@ func newHouse(t *testing.T) *house {
 	police := charter.Agency{Name: "Elmford Police", Class: charter.LocalPolice, Key: key.Verifier(), Supervisors: []consent.VerifierKey{supervisor.Verifier()},
 		Jurisdiction: geo.Circle(corner, 5000, 32), PolicyURL: "https://example.org/policy"}
 	day := func(n int) consent.Time { return consent.At(faultNow.AddDate(0, 0, n)) }
-	note, err := consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: day(0), Ends: day(700),
+	note, err := consent.Sign(charter.Charter{Mesh: "Elm Street", Version: 1, Created: day(-20), Ends: day(700),
 		Signers: []charter.Signer{{Name: "Ana", Key: signer.Verifier()}}, Threshold: 1, Agencies: []charter.Agency{police},
 		Limits: charter.DefaultLimits(), Daily: charter.DefaultDaily(charter.DefaultLimits()),
 		Quotas: charter.DefaultQuotas(), OffByDefault: charter.DefaultOff(), LANOnly: true}, signer)

@@ -283,11 +283,15 @@ func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
 		}
 	case !rel.Key:
 		say(StandKeyUnsure, "signed for; its key has not left")
+	case !d.HasDaily(docket.DayOf(receipts[0].At.Time)):
+		say(StandHeld, "signed for on %s; the charter had no daily entries then, and the docket need not tell of it", docket.DayOf(receipts[0].At.Time))
 	default:
 		p.Due = docket.DayOf(receipts[0].At.Add(grant.CommitWithin))
 		say(StandHeld, "signed for on %s; it is to be in a daily entry by %s", docket.DayOf(receipts[0].At.Time), p.Due)
 	}
-	if away := h.peer.Now().Sub(now); !d.Current().IsZero() && away > 24*time.Hour && p.State != StandDeleted {
+	if until := d.Until(); !until.IsZero() && p.State != StandDeleted {
+		p.Words += fmt.Sprintf("; the charter has not listed the agency since %s, and its docket says no more", docket.DayOf(until))
+	} else if away := h.peer.Now().Sub(now); !d.Current().IsZero() && away > 24*time.Hour && p.State != StandDeleted {
 		p.Words += fmt.Sprintf("; nobody was heard to have more of the docket since %s", docket.DayOf(now))
 	} else if p.Silent != "" && p.State != StandDeleted {
 		p.Words += fmt.Sprintf("; the docket has been silent since %s", p.Silent)

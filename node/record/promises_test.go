@@ -3,12 +3,14 @@ package record
 import (
 	"cmp"
 	"crypto/rand"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
@@ -107,4 +109,43 @@ func newBrokenPromise(t *testing.T) (*town, *owed) {
 		t.Fatal(err)
 	}
 	return w, o
+}
+
+// An agency that was removed from the charter can say nothing any more: what it owed on that day stands, and what falls due later is no fault of its own.
+func TestAnAgencyThatWasRemovedOwesNoMore(t *testing.T) {
+	w, o := newBrokenPromise(t)
+	before := must(w.watch.Record(w.policeID)).Agencies[0].Promises
+	if sheriff := must(w.watch.Record(w.shiresID)).Agencies[0].Promises; sheriff.Silent != docket.DayOf(spring).Add(1) || !strings.Contains(sheriff.Words(), "from 2026-03-02 on") {
+		t.Errorf("one that never said anything: %+v: %s", sheriff, sheriff.Words())
+	}
+	next := *w.watch.Charter()
+	next.Version, next.Created, next.Previous, next.Agencies = 2, consent.At(w.now), consent.HashText(w.note), nil
+	for _, a := range []charter.Agency{w.police, w.sheriff} {
+		next.Removed = append(next.Removed, charter.Removal{Agency: a.ID(), Name: a.Name, Reason: "the council voted so"})
+	}
+	if err := w.watch.AdmitCharter(must(consent.Sign(next, w.ana))); err != nil {
+		t.Fatal(err)
+	}
+	on := docket.DayOf(w.now)
+	w.now = w.now.AddDate(0, 6, 0)
+	before.Removed = on
+	after := must(w.watch.Record(w.policeID)).Agencies[0].Promises
+	if !reflect.DeepEqual(before, after) || after.BreachesStand != 1 {
+		t.Errorf("on the day of its removal %+v, half a year later %+v", before, after)
+	}
+	if !strings.HasSuffix(after.LastWord(), "; not in the charter since "+string(on)+", and says no more") {
+		t.Error(after.LastWord())
+	}
+	if all := w.watch.OverdueOf(w.policeID); len(all) != before.Overdue {
+		t.Errorf("%d are listed, %d were overdue", len(all), before.Overdue)
+	}
+	// What it signed for on the day before was due later.
+	r := grant.Receipt{Commitment: grant.Commitment(consent.HashText([]byte("late"))), State: grant.Held, At: consent.At(on.Time().Add(-day))}
+	if got := w.watch.Docket(w.policeID).Fails(r, w.now); len(got) > 0 {
+		t.Errorf("its docket fails what it had no time to tell: %v", got)
+	}
+	r.Commitment = o.commitment
+	if got := w.watch.Docket(w.policeID).Fails(r, w.now); len(got) != 1 || got[0] != grant.FaultOverdue {
+		t.Errorf("what was overdue is none: %v", got)
+	}
 }
