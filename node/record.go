@@ -137,6 +137,7 @@ type Tally struct {
 	Basis           map[request.Basis]int `json:"by_basis"`
 	ReportsLate     int                   `json:"reports_late"`
 	ReportsMissing  int                   `json:"reports_missing"`
+	OutcomesLate    int                   `json:"outcomes_late"`
 	OutcomesMissing int                   `json:"outcomes_missing"`
 	Objections      int                   `json:"objections"`
 }
@@ -250,9 +251,10 @@ func (p *Peer) account(a docket.Account, r request.Request) (report *Owed, outco
 		o := owed(r.Created.Add(docket.ReportWithin), a.Reported.Time, now)
 		report = &o
 	}
-	outcome = owed(r.Created.Add(docket.OutcomeWithin), a.OutcomeAt.Time, now)
-	if outcome.State == Late {
-		outcome.State = Given // an earlier one may have been in time; only the newest is kept
+	// The first one says whether it came in time, also where another has taken its place since.
+	outcome = owed(r.Created.Add(docket.OutcomeWithin), a.Told.Time, now)
+	if outcome.State == Given {
+		outcome.Given = a.OutcomeAt.Time
 	}
 	outcome.Text = a.Outcome.Title()
 	return report, outcome
@@ -362,6 +364,9 @@ func (p *Peer) Tally(id consent.AgencyID) Tally {
 		}
 		if report != nil && report.State == Missing {
 			t.ReportsMissing++
+		}
+		if outcome.State == Late {
+			t.OutcomesLate++
 		}
 		if outcome.State == Missing {
 			t.OutcomesMissing++

@@ -79,7 +79,8 @@ type Account struct {
 	Report    int64        // the entry
 	Outcome   Finding      // the newest; "" where there is none
 	OutcomeAt consent.Time
-	Ending    int64 // the entry that resolved or superseded it
+	Told      consent.Time // when the first outcome was given
+	Ending    int64        // the entry that resolved or superseded it
 }
 
 // Leaf is how a log takes in an entry of which only the hash is known: a zero byte and the hash, in place of the note. No entry
@@ -560,14 +561,18 @@ func (l *Log) apply(index int64, e entry) {
 	case e.about != "":
 		i, _ := l.Request(e.about)
 		a := l.accounts[i]
+		// Dated back, it would count for the day on which the docket shows it to have been made at the earliest.
+		shown := e.created
+		if l.day.clock.After(shown.Time) {
+			shown = l.day.clock
+		}
 		if e.report {
-			// Dated back, it would count for the day on which the docket shows it to have been made at the earliest.
-			a.Reported, a.Report = e.created, index
-			if l.day.clock.After(a.Reported.Time) {
-				a.Reported = l.day.clock
-			}
+			a.Reported, a.Report = shown, index
 		} else {
 			a.Outcome, a.OutcomeAt = e.outcome, e.created
+			if a.Told.IsZero() {
+				a.Told = shown
+			}
 		}
 		l.accounts[i] = a
 	case e.hold != nil:

@@ -296,6 +296,44 @@ func TestRecordTellsWhatTheAgenciesDid(t *testing.T) {
 	}
 }
 
+// An outcome that came late stays late, whatever is told later, and one that was in time stays so. Dated back it counts for when the docket shows it.
+func TestALateOutcomeStaysLate(t *testing.T) {
+	w := newTown(t)
+	tells := func(id consent.RequestID, f docket.Finding, created time.Time) {
+		w.enter(w.policeID, docket.Outcome{Request: id, Outcome: f, Created: consent.At(created), Officer: w.ruiz.Verifier()}, w.ruiz)
+	}
+	inTime, late, dated := w.asks(w.policeID, "EP-1", request.ProbableCause, nil), w.asks(w.policeID, "EP-2", request.ProbableCause, nil), w.asks(w.policeID, "EP-3", request.ProbableCause, nil)
+	w.now = w.now.Add(80 * day)
+	tells(inTime, docket.FindingOpen, w.now)
+	w.now = w.now.Add(20 * day)
+	for _, id := range []consent.RequestID{inTime, late} {
+		tells(id, docket.FindingOpen, w.now)
+	}
+	tells(dated, docket.FindingCleared, w.now.Add(-20*day))
+	w.now = w.now.Add(time.Hour)
+	tells(late, docket.FindingCharged, w.now)
+	must(w.watch.Asked(w.policeID))
+	a := must(w.watch.Record(w.policeID)).Agencies[0]
+	if a.Tally.OutcomesLate != 2 || a.Tally.OutcomesMissing != 0 {
+		t.Errorf("%+v", a.Tally)
+	}
+	for q, err := range w.requests(a) {
+		want := map[consent.RequestID]string{inTime: node.Given, late: node.Late, dated: node.Late}[q.ID]
+		if err != nil || q.Outcome.State != want {
+			t.Errorf("%s: %+v, %v", q.Body.Case, q.Outcome, err)
+		}
+		if q.ID == late && (q.Outcome.Text != docket.FindingCharged.Title() || !q.Outcome.Given.Before(w.now)) {
+			t.Errorf("%+v", q.Outcome)
+		}
+	}
+	if page := string(w.written("html")); !strings.Contains(page, `after more than 90 days</th><td class="n">2<`) || !strings.Contains(page, "given late, ") {
+		t.Error("the page does not show what was late")
+	}
+	if csv := string(w.written("csv")); strings.Count(csv, ",late,") != 2 {
+		t.Errorf("%s", csv)
+	}
+}
+
 // What the charter did with an agency is told with its reasons, also of one that it lists no more; a docket that was lost goes on
 // in its successor, and so do its posts.
 func TestRecordTellsWhatTheCharterDid(t *testing.T) {

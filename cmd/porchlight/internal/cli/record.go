@@ -205,7 +205,7 @@ func writeAgency(w io.Writer, g node.AgencyRecord) error {
 	return ui.Facts(w, "  id", string(g.ID), "  class", string(g.Class), "  state", g.Standing.Words(), "  charter", strings.Join(events, "; "),
 		"  docket", fmt.Sprintf("%d entries, root %s", g.Entries, g.Root), "  witnessed", g.Witnessed.Words(), "  misconduct", misconduct,
 		"  requests", fmt.Sprintf("%d, %d live", t.Requests, t.Live), "  on what basis", strings.Join(asked, ", "), "  not shown", notShown,
-		"  emergencies", exigent, "  reports", fmt.Sprintf("%d missing, %d late", t.ReportsMissing, t.ReportsLate), "  outcomes", fmt.Sprintf("%d missing", t.OutcomesMissing),
+		"  emergencies", exigent, "  reports", fmt.Sprintf("%d missing, %d late", t.ReportsMissing, t.ReportsLate), "  outcomes", fmt.Sprintf("%d missing, %d late", t.OutcomesMissing, t.OutcomesLate),
 		"  objections", fmt.Sprint(t.Objections), "  deletions", kept.Deletions(), "  their last word", kept.LastWord(), "  holds", kept.HoldWords(),
 		"  passed on", kept.TransferWords(), "  breaches", kept.BreachWords(), "  officers", fmt.Sprintf("%d, %d revoked", g.Persons, gone),
 		"  refused entries", strings.Join(refused, ", "))

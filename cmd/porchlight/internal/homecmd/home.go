@@ -229,8 +229,8 @@ func recordText(c home.Card) string {
 	if c.Standing.State == node.Misconduct {
 		misconduct = "MISCONDUCT PROVEN"
 	}
-	return fmt.Sprintf("requests %d, emergencies claimed %d, reports missing %d, reports late %d, outcomes missing %d, objections %d, %s",
-		t.Requests, t.Basis[request.Exigent], t.ReportsMissing, t.ReportsLate, t.OutcomesMissing, t.Objections, misconduct)
+	return fmt.Sprintf("requests %d, emergencies claimed %d, reports missing %d, reports late %d, outcomes missing %d, outcomes late %d, objections %d, %s",
+		t.Requests, t.Basis[request.Exigent], t.ReportsMissing, t.ReportsLate, t.OutcomesMissing, t.OutcomesLate, t.Objections, misconduct)
 }
 
 // holdsText says what a court keeps the agency from deleting, "" where it is nothing.
