@@ -58,15 +58,17 @@ type CharterEvent struct {
 	Reason  string    `json:"reason,omitempty"`
 }
 
-// How an agency stands. Only in order, and where the mesh has no witnesses, are its requests shown.
+// How an agency stands. Its requests are shown where it is in order, where the mesh has no witnesses, and where it does not keep its promises, which stands
+// beside them then.
 const (
 	InOrder      = "in-order"
-	NotWitnessed = "not-witnessed" // the charter asks for no witnesses
-	Withheld     = "withheld"      // the docket is known to be longer than what anybody gives
-	Suspended    = "suspended"     // the charter lets it ask nothing for now
-	CharterOver  = "charter-over"  // the charter ended
-	Removed      = "removed"       // the charter lists it no more
-	Misconduct   = "misconduct"    // it signed two versions of its docket
+	NotWitnessed = "not-witnessed"     // the charter asks for no witnesses
+	NotKept      = "promises-not-kept" // deletions are overdue, its docket is silent, or owners showed so ([Promises.Words])
+	Withheld     = "withheld"          // the docket is known to be longer than what anybody gives
+	Suspended    = "suspended"         // the charter lets it ask nothing for now
+	CharterOver  = "charter-over"      // the charter ended
+	Removed      = "removed"           // the charter lists it no more
+	Misconduct   = "misconduct"        // it signed two versions of its docket
 )
 
 // AgencyStanding is how an agency stands, the gravest first that is true of it.
@@ -84,6 +86,8 @@ func (s AgencyStanding) Words() string {
 		t = "in order"
 	case NotWitnessed:
 		t = "in order, not witnessed"
+	case NotKept:
+		t = "promises not kept"
 	case Withheld:
 		t = "withheld"
 	case Suspended:
@@ -331,6 +335,9 @@ func (p *Peer) Standing(id consent.AgencyID) AgencyStanding {
 	}
 	if _, since := d.Withheld(); !since.IsZero() {
 		return AgencyStanding{State: Withheld, Since: since}
+	}
+	if p.Promises(id).Words() != "" {
+		return AgencyStanding{State: NotKept}
 	}
 	if _, quorum := d.Witnesses(); quorum == 0 {
 		return AgencyStanding{State: NotWitnessed}

@@ -43,9 +43,9 @@ func list(all []string) string { return strings.Join(all, ", ") }
 
 func more(a node.AgencyRecord) int { return a.Persons - len(a.Officers) }
 
-// alarming says whether how an agency stands is more than a remark.
+// alarming says whether an agency stands so that nobody is shown its requests.
 func alarming(s node.AgencyStanding) bool {
-	return s.State != node.InOrder && s.State != node.NotWitnessed
+	return s.State != node.InOrder && s.State != node.NotWitnessed && s.State != node.NotKept
 }
 
 // stateWords says what became of a request.

@@ -29,6 +29,9 @@ func TestRecordTellsWhatBecomesOfPromises(t *testing.T) {
 		p.Transfers[0] != (docket.Transfers{To: docket.ToCourt, Ground: docket.GroundOrder, Count: 1}) || p.BreachesStand != 1 || p.BreachesAnswered != 0 {
 		t.Errorf("%+v", p)
 	}
+	if a.Standing.State != node.NotKept || !strings.Contains(page, "Elmford Police</a>: promises not kept; ") || strings.Contains(page, "in order") {
+		t.Errorf("beside that it stands as %+v: %s", a.Standing, a.Standing.Words())
+	}
 	var overdue []node.AgencyOverdue
 	if err := w.watch.Commands().Call(t.Context(), "overdue", node.RecordArg{Agency: "Elmford Police"}, &overdue); err != nil {
 		t.Fatal(err)
@@ -54,8 +57,9 @@ func TestRecordTellsWhatBecomesOfPromises(t *testing.T) {
 	for range 10 {
 		w.daily(o)
 	}
-	p = must(w.watch.Record(w.policeID)).Agencies[0].Promises
-	if p.Overdue != 0 || p.Unaccounted != 0 || p.Late == 0 || p.Silent != "" || p.BreachesStand != 0 || p.BreachesAnswered != 1 {
+	a = must(w.watch.Record(w.policeID)).Agencies[0]
+	p = a.Promises
+	if a.Standing.State != node.NotWitnessed || p.Overdue != 0 || p.Unaccounted != 0 || p.Late == 0 || p.Silent != "" || p.BreachesStand != 0 || p.BreachesAnswered != 1 {
 		t.Errorf("after they spoke: %+v", p)
 	}
 	if page := string(w.written("html")); strings.Contains(page, "Broken promise</strong>") || !strings.Contains(page, "; answered since, on "+string(docket.DayOf(w.now))+".") {

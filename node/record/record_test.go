@@ -226,7 +226,7 @@ func TestRecordTellsWhatTheAgenciesDid(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	police, sheriff := r.Agencies[0], r.Agencies[1]
-	if police.Standing.State != node.NotWitnessed || police.Exigent || police.Refused[consent.UnknownRequest] != 1 || len(police.Refused) != 1 || police.NotShown != 1 || police.Proof != nil ||
+	if police.Standing.State != node.NotKept || police.Exigent || police.Refused[consent.UnknownRequest] != 1 || len(police.Refused) != 1 || police.NotShown != 1 || police.Proof != nil ||
 		len(police.Charter) != 1 || police.Charter[0].What != "admitted" || !police.Charter[0].At.Equal(spring) {
 		t.Errorf("police: %+v", police)
 	}
@@ -514,7 +514,7 @@ func TestPageIsOnlyText(t *testing.T) {
 			t.Errorf("a link to %s", l)
 		}
 	}
-	for _, want := range []string{"Elmford Police: in order, not witnessed; 6 requests", "Shire <Sheriff> & Sons", "suspended: misconduct", "Proven misconduct.", "No report in time.", "Report missing.",
+	for _, want := range []string{"Elmford Police: promises not kept; 6 requests", "Shire <Sheriff> & Sons", "suspended: misconduct", "Proven misconduct.", "No report in time.", "Report missing.",
 		"<script>alert('a red jacket')</script> & more", `=HYPERLINK("https://evil.example","x")`, "Objection by Ana Silva", "It asks about <i>a lawful gathering</i>.", "given late",
 		"The child was found <safe> at her aunt's.", "Somebody was arrested or charged", "somebody was <charged>", "Owners are not shown this request", string(consent.TooManyPosts),
 		"left the force", "Emergency claimed", "porchlight/misconduct/v1", string(ids["first"]), "unknown-request"} {

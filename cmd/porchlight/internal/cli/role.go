@@ -244,6 +244,7 @@ stands:
 
   in order                  its requests are shown
   in order, not witnessed   likewise; the charter asks no witness to confirm that all see the same docket
+  promises not kept         likewise; deletions are overdue, its docket is silent, or owners showed a breach
   withheld                  it signed more entries than anybody gives; no new one is shown until they come
   suspended by the charter  it may ask nothing, for the reason that the charter gives
   suspended: misconduct     it signed two versions of its docket; porchlight observe record has the proof
