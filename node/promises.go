@@ -138,29 +138,32 @@ type Overdue struct {
 type AgencyOverdue struct {
 	ID       consent.AgencyID `json:"id"`
 	Name     string           `json:"name"`
+	On       docket.Day       `json:"on"` // the day that this is of, by this node's clock
 	Promises Promises         `json:"promises"`
 	Overdue  []Overdue        `json:"overdue"` // at most maxOverdue, what was due first before the rest
 }
 
-// OverdueOf lists an agency's commitments that are overdue, what was due first before the rest.
-func (p *Peer) OverdueOf(id consent.AgencyID) (all []Overdue) {
+// OverdueOf lists an agency's commitments that are overdue, what was due first before the rest, and the day on which they are.
+func (p *Peer) OverdueOf(id consent.AgencyID) (on docket.Day, all []Overdue) {
+	on = docket.DayOf(p.Now())
 	d := p.Docket(id)
 	if d == nil {
-		return nil
+		return on, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.broken != nil {
-		return nil
+		return on, nil
 	}
-	for _, c := range d.log.Overdue(docket.DayOf(d.judged(p.Now()))) {
+	on = docket.DayOf(d.judged(p.Now()))
+	for _, c := range d.log.Overdue(on) {
 		f, _ := d.log.Follow(c)
 		all = append(all, Overdue{c, f.Day, f.Due})
 	}
 	slices.SortFunc(all, func(a, b Overdue) int {
 		return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(a.Made, b.Made), cmp.Compare(a.Commitment, b.Commitment))
 	})
-	return all
+	return on, all
 }
 
 func (p *Peer) showOverdue(_ context.Context, arg RecordArg) ([]AgencyOverdue, error) {
@@ -174,8 +177,8 @@ func (p *Peer) showOverdue(_ context.Context, arg RecordArg) ([]AgencyOverdue, e
 		agencies = map[consent.AgencyID]standard{id: agencies[id]}
 	}
 	for id, s := range agencies {
-		over := p.OverdueOf(id)
-		all = append(all, AgencyOverdue{id, s.agency.Name, p.Promises(id), append([]Overdue{}, over[:min(len(over), maxOverdue)]...)})
+		on, over := p.OverdueOf(id)
+		all = append(all, AgencyOverdue{id, s.agency.Name, on, p.Promises(id), append([]Overdue{}, over[:min(len(over), maxOverdue)]...)})
 	}
 	slices.SortFunc(all, func(a, b AgencyOverdue) int { return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
 	return all, nil

@@ -36,7 +36,7 @@ func TestRecordTellsWhatBecomesOfPromises(t *testing.T) {
 	if err := w.watch.Commands().Call(t.Context(), "overdue", node.RecordArg{Agency: "Elmford Police"}, &overdue); err != nil {
 		t.Fatal(err)
 	}
-	if len(overdue) != 1 || len(overdue[0].Overdue) != p.Overdue || overdue[0].Overdue[0] != (node.Overdue{Commitment: o.commitment, Made: due.Add(-30), Due: due}) ||
+	if len(overdue) != 1 || overdue[0].On != docket.DayOf(w.now) || len(overdue[0].Overdue) != p.Overdue || overdue[0].Overdue[0] != (node.Overdue{Commitment: o.commitment, Made: due.Add(-30), Due: due}) ||
 		!slices.IsSortedFunc(overdue[0].Overdue, func(a, b node.Overdue) int { return cmp.Compare(a.Due, b.Due) }) {
 		t.Errorf("%+v", overdue)
 	}
@@ -140,8 +140,8 @@ func TestAnAgencyThatWasRemovedOwesNoMore(t *testing.T) {
 	if !strings.HasSuffix(after.LastWord(), "; not in the charter since "+string(on)+", and says no more") {
 		t.Error(after.LastWord())
 	}
-	if all := w.watch.OverdueOf(w.policeID); len(all) != before.Overdue {
-		t.Errorf("%d are listed, %d were overdue", len(all), before.Overdue)
+	if day, all := w.watch.OverdueOf(w.policeID); day != on || len(all) != before.Overdue {
+		t.Errorf("%d are listed of %s, %d were overdue on %s", len(all), day, before.Overdue, on)
 	}
 	// What it signed for on the day before was due later.
 	r := grant.Receipt{Commitment: grant.Commitment(consent.HashText([]byte("late"))), State: grant.Held, At: consent.At(on.Time().Add(-day))}

@@ -109,3 +109,12 @@ func TestOneSettingChangesAndTheRestStays(t *testing.T) {
 		t.Errorf("got %v, want an error of usage", err)
 	}
 }
+
+// How long something is overdue is the node's to say: the clock of the machine that shows it may be another.
+func TestOverdueIsCountedByTheNodesClock(t *testing.T) {
+	var out bytes.Buffer
+	list := []node.AgencyOverdue{{Name: "Elmford Police", On: "2031-05-04", Overdue: []node.Overdue{{Commitment: "c", Made: "2031-04-01", Due: "2031-05-01"}, {Commitment: "d", Made: "2031-04-02", Due: "2031-05-02"}}}}
+	if err := writeOverdue(&out, list); err != nil || !strings.Contains(out.String(), "2031-05-01  3 days ") || !strings.Contains(out.String(), "2031-05-02  2 days ") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}

@@ -234,12 +234,12 @@ are accounted for, and the rest are not.`,
 			if err := a.CallEither(ctx, dir, "overdue", node.RecordArg{Agency: strings.Join(args, "")}, &list); err != nil {
 				return err
 			}
-			return a.Show(list, func(w io.Writer) error { return writeOverdue(w, list, a.Now()) })
+			return a.Show(list, func(w io.Writer) error { return writeOverdue(w, list) })
 		}),
 	}
 }
 
-func writeOverdue(w io.Writer, list []node.AgencyOverdue, now time.Time) error {
+func writeOverdue(w io.Writer, list []node.AgencyOverdue) error {
 	if len(list) == 0 {
 		fmt.Fprintln(w, "the charter has admitted no agency")
 	}
@@ -257,7 +257,7 @@ func writeOverdue(w io.Writer, list []node.AgencyOverdue, now time.Time) error {
 		}
 		var rows [][]string
 		for _, o := range g.Overdue {
-			rows = append(rows, []string{"  " + string(o.Due), days(o.Due, now), string(o.Made), string(o.Commitment)})
+			rows = append(rows, []string{"  " + string(o.Due), days(o.Due, g.On), string(o.Made), string(o.Commitment)})
 		}
 		fmt.Fprintln(w)
 		if err := ui.Table(w, []string{"  DUE", "OVERDUE FOR", "PROMISED", "COMMITMENT"}, rows); err != nil {
@@ -270,9 +270,9 @@ func writeOverdue(w io.Writer, list []node.AgencyOverdue, now time.Time) error {
 	return nil
 }
 
-// days is how long ago a day was.
-func days(due docket.Day, now time.Time) string {
-	n := int(docket.DayOf(now).Time().Sub(due.Time()) / (24 * time.Hour))
+// days is how long before another a day was.
+func days(due, on docket.Day) string {
+	n := int(on.Time().Sub(due.Time()) / (24 * time.Hour))
 	if n == 1 {
 		return "1 day"
 	}
