@@ -185,7 +185,7 @@ func (a *Agency) export(ctx context.Context, args Act) (Opened, error) {
 		return Opened{}, err
 	}
 	out.Out = args.Out
-	_, err = writeAs(args.Out, func(to *os.File) error {
+	_, err = a.vault.writeAs(args.Out, func(to *os.File) error {
 		if err := a.record(o); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package agency
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -143,6 +144,52 @@ func TestUseAndExport(t *testing.T) {
 	}
 	_, err = d.agency.use(t.Context(), Act{Note: idle.act(grant.ActUse, "too late")})
 	wants(t, err, "it is deleted")
+}
+
+// What a crash leaves of a clip that was being written to another disk is removed by the next start that finds the disk, and nothing else is.
+func TestNothingIsLeftOfAnExportThatWasCutShort(t *testing.T) {
+	d := newDesk(t)
+	stick := filepath.Join(t.TempDir(), "stick")
+	ok(t, os.Mkdir(stick, 0o700))
+	files := func() (all []string) {
+		for _, dir := range []string{stick, filepath.Join(d.dir, "vault", "exporting")} {
+			in, err := os.ReadDir(dir)
+			ok(t, err)
+			for _, e := range in {
+				all = append(all, filepath.Join(dir, e.Name()))
+			}
+		}
+		return all
+	}
+	left := map[string][]byte{}
+	broken := errors.New("the power fails")
+	_, err := d.agency.vault.writeAs(filepath.Join(stick, "clip"), func(f *os.File) error {
+		_, err := f.WriteString("what the camera saw")
+		ok(t, err)
+		for _, name := range files() {
+			left[name], err = os.ReadFile(name)
+			ok(t, err)
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) || len(left) != 2 || len(files()) != 0 {
+		t.Fatalf("%v; %d files meanwhile, then %v", err, len(left), files())
+	}
+	mine := filepath.Join(stick, ".porchlight-mine")
+	left[mine], left[filepath.Join(d.dir, "vault", "exporting", "other")] = []byte("mine"), []byte(mine)
+	for name, text := range left {
+		ok(t, os.WriteFile(name, text, 0o600))
+	}
+	ok(t, os.Rename(stick, stick+" elsewhere"))
+	d.restart()
+	ok(t, os.Rename(stick+" elsewhere", stick))
+	if n := len(files()); n != 4 {
+		t.Errorf("without the disk %d files are left", n)
+	}
+	d.restart()
+	if all := files(); len(all) != 2 || all[0] != mine {
+		t.Errorf("left are %v", all)
+	}
 }
 
 func get(t *testing.T, url, span string) (int, []byte) {

@@ -128,6 +128,9 @@ func Open(_ context.Context, dir string, opt node.Options) (_ *Agency, err error
 	if a.vault, err = openVault(peer.State.Disk(), peer.State.Path("vault"), peer.State.Path("keys", "release"), peer.Config.Agency.VaultMB<<20); err != nil {
 		return nil, err
 	}
+	if err := a.vault.sweepExports(); err != nil {
+		peer.Log.Error("exports", "err", err)
+	}
 	if a.clock, err = openClock(peer.State.Disk(), peer.State.Path("clock")); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/porchlight-mesh/porchlight/consent"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/footage/release"
 	"github.com/porchlight-mesh/porchlight/node"
 )
@@ -141,7 +142,7 @@ func (a *Agency) passOn(ctx context.Context, p PassOn) (PassedOn, error) {
 	}
 	defer sealed.Close()
 	// Nothing is on record where there is no place for the file.
-	size, err := writeAs(p.Out, func(f *os.File) error {
+	size, err := a.vault.writeAs(p.Out, func(f *os.File) error {
 		if err := a.record(o); err != nil {
 			return err
 		}
@@ -162,22 +163,73 @@ func (a *Agency) passOn(ctx context.Context, p PassOn) (PassedOn, error) {
 	return PassedOn{p.Out, card.Agency, to.Name, size}, err
 }
 
-// writeAs writes a file that has its name once it is whole and on the disk.
-func writeAs(path string, write func(f *os.File) error) (size int64, err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".porchlight-*")
+// writeAs writes a file outside the node's folder, which has its name once it is whole and on the disk. Until then its path stands in vault/exporting, so
+// that the next start removes what a crash left of it.
+func (v *vault) writeAs(path string, write func(f *os.File) error) (size int64, err error) {
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(dir); err != nil {
+		return 0, err
+	}
+	tmp := filepath.Join(dir, ".porchlight-"+rand.Text())
+	note := v.exportNote(tmp)
+	if err := v.disk.MkdirAll(filepath.Dir(note), 0o700); err != nil {
+		return 0, err
+	}
+	if err := v.disk.WriteFile(note, []byte(tmp), 0o600); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, v.leaveNothing(tmp, note)) }()
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	if err := write(tmp); err != nil {
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if info, serr := f.Stat(); serr == nil {
+		size = info.Size()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return 0, err
 	}
-	info, err := tmp.Stat()
-	if err != nil {
-		return 0, err
+	return size, os.Rename(tmp, path)
+}
+
+func (v *vault) exportNote(tmp string) string {
+	return filepath.Join(v.dir, "exporting", consent.HashText([]byte(tmp)))
+}
+
+// leaveNothing removes what is left of a file that was being written, and then the note of it.
+func (v *vault) leaveNothing(tmp, note string) error {
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return info.Size(), errors.Join(tmp.Sync(), os.Rename(tmp.Name(), path))
+	if err := durable.SyncDir(filepath.Dir(tmp)); err != nil {
+		return err
+	}
+	return v.remove(note)
+}
+
+// sweepExports removes what a crash left of files that were being written outside the node's folder. Where the disk is away, a later start does it.
+func (v *vault) sweepExports() error {
+	dir := filepath.Join(v.dir, "exporting")
+	notes, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	errs := []error{err, v.disk.RemoveTemporary(dir)}
+	for _, e := range notes {
+		note := filepath.Join(dir, e.Name())
+		tmp, err := os.ReadFile(note)
+		if err == nil && note == v.exportNote(string(tmp)) { // anything else is not this node's
+			err = v.leaveNothing(string(tmp), note)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("what was left of an export is not removed: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // onward are the owner's words about a release, as they came here, that lead from this agency to another: what lets it be kept for longer, and the

@@ -36,6 +36,7 @@ import (
 //	vault/GRANT/ROOT.words           what the owner signed about it since (records)
 //	vault/GRANT/ROOT.taken.json      how it came here, where it was passed on to this agency (takeover.go)
 //	vault/messages                   what owners are to be told in daily entries (records)
+//	vault/exporting/HASH             where a clip is being written outside this folder, until it is whole (passon.go)
 //	keys/release/GRANT-ROOT.key      the release key, until its deadline
 //	vault/id, keys/release/id        the same random value, made once; in no backup
 //
