@@ -149,11 +149,6 @@ func OpenTransfer(msg []byte) (Transfer, error) {
 	})
 }
 
-// EntryID is the id by which other documents name an entry: its record hash, as a request's id is.
-func EntryID(note []byte) string {
-	return string(request.IDOf(note))
-}
-
 // declared is what a log holds of holds and transfers.
 type declared struct {
 	holds     map[tlog.Hash]*held          // that were not renewed

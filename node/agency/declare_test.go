@@ -166,7 +166,7 @@ func TestAHoldStandsInTheWayUntilItIsOver(t *testing.T) {
 	ok(t, d.agency.expire())
 	r, err := a.says(a.withdrawal())
 	ok(t, err)
-	entry := docket.EntryID(note)
+	entry := string(request.IDOf(note))
 	if r.State != grant.KeptByLaw || r.Entry != entry || !a.keyIsHere() {
 		t.Fatalf("under a hold, taken back: %+v", r)
 	}
@@ -220,7 +220,7 @@ func TestAHoldThatIsNewerThanTheDeadlinesTime(t *testing.T) {
 	})
 	first, err := d.agency.draftHold(t.Context(), d.holds(renewed.root))
 	ok(t, err)
-	entry := docket.EntryID(d.enters(first.Text))
+	entry := string(request.IDOf(d.enters(first.Text)))
 	d.skip(late.grant.Terms.UnusedUntil.Add(-10 * time.Hour).Sub(d.now))
 	ok(t, d.agency.tick())
 	d.now = d.now.Add(12 * time.Hour)
@@ -349,7 +349,7 @@ func TestAHoldIsLifted(t *testing.T) {
 	note := d.enters(drafted.Text)
 	d.skip(a.grant.Terms.UnusedUntil.Sub(d.now))
 	lift := d.holds(a.root)
-	lift.Renews = docket.EntryID(note)
+	lift.Renews = string(request.IDOf(note))
 	drafted, err = d.agency.draftHold(t.Context(), lift)
 	ok(t, err)
 	d.enters(drafted.Text)
@@ -378,7 +378,7 @@ func TestATransferIsDeclared(t *testing.T) {
 		if i, _ := d.agency.transferred(k, prosecutor); i >= 0 {
 			t.Error("a draft declares")
 		}
-		return docket.EntryID(d.enters(drafted.Text))
+		return string(request.IDOf(d.enters(drafted.Text)))
 	}
 	declare(func(x *DraftTransfer) { x.To, x.Ground = docket.ToDefence, docket.GroundDisclosure })
 	declare(func(x *DraftTransfer) { x.To = docket.ToDefence })

@@ -265,7 +265,7 @@ func (y *year) court() {
 		} else {
 			y.renewed++
 		}
-		l.hold, l.lawful = docket.EntryID(note), y.real.UTC().Truncate(time.Second).Add(docket.HoldLives)
+		l.hold, l.lawful = string(request.IDOf(note)), y.real.UTC().Truncate(time.Second).Add(docket.HoldLives)
 	}
 }
 
