@@ -1,7 +1,9 @@
 package agency
 
 import (
+	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/cryptotest"
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -22,7 +25,8 @@ import (
 
 // A year of an agency's node without a network: releases come and go, officers use and export some, the disk fails and the machine dies at
 // any call, the node is off for nights and weekends, and its clock is set wrong by up to a day and right again. By the end no key was alive
-// past its deadline by the ratchet, none was destroyed before its time, and the docket says of every release what the vault does.
+// past its deadline by the ratchet, none was destroyed before its time, and the docket says of every release what the vault does. The
+// keys and what the node draws by chance are others each time; a failure names the flag that plays it again.
 type year struct {
 	*desk
 	disk  *durabletest.Disk
@@ -36,6 +40,7 @@ type year struct {
 	often int // one step in so many meets a fault
 
 	faults, crashes, restarts, jumps int
+	happened                         []string // the faults, for whoever plays a failure again
 	declared, renewed                int
 }
 
@@ -74,6 +79,9 @@ func (y *year) try(f func() error) (heard bool, err error) {
 	err = f()
 	dead := y.disk.Dead()
 	y.disk.Heal()
+	if faulty {
+		y.happened = append(y.happened, fmt.Sprintf("%s: call %d, %s: %v", y.real.Format(time.DateTime), row.At+1, row.How, err))
+	}
 	if dead || faulty && y.rng.IntN(3) == 0 {
 		// What a disk did not take, and does not let be taken back, can be read until the power is cut: no program can tell.
 		y.crash(row.How == durabletest.Gone)
@@ -382,6 +390,8 @@ func (y *year) agrees(end bool) (real int) {
 	return real
 }
 
+var yearChance = flag.Uint64("year.chance", 0, "what the simulated year draws by chance, as a failure of it names it; 0 is anything")
+
 func TestASimulatedYear(t *testing.T) {
 	count, hour, often := 500, time.Hour, 60
 	info, _ := debug.ReadBuildInfo() // the race detector looks at the code, not at the cases
@@ -390,6 +400,8 @@ func TestASimulatedYear(t *testing.T) {
 	}
 	for _, seed := range []uint64{7} {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			chance := cmp.Or(*yearChance, rand.Uint64())
+			cryptotest.SetGlobalRandom(t, chance)
 			d := newDesk(t)
 			ok(t, d.agency.Close())
 			y := &year{desk: d, disk: &durabletest.Disk{}, rng: rand.New(rand.NewPCG(seed, 365)), real: d.now, known: map[consent.GrantID]*life{}, often: often}
@@ -397,6 +409,11 @@ func TestASimulatedYear(t *testing.T) {
 			ok(t, os.CopyFS(dir, os.DirFS(d.dir)))
 			d.dir, d.disk = dir, y.disk.Disk()
 			d.open()
+			defer func() {
+				if t.Failed() {
+					t.Logf("-year.chance=%d plays this again; the faults were\n%s", chance, strings.Join(y.happened, "\n"))
+				}
+			}()
 			y.runs(count, hour)
 		})
 	}
