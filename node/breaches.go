@@ -319,10 +319,11 @@ func (d *Docket) Current() time.Time {
 	return d.current
 }
 
-func (d *Docket) noMore() {
+// NoMore notes that a peer was asked for more of the docket at a time, and had none.
+func (d *Docket) NoMore(at time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.current = d.now()
+	d.current = at
 }
 
 // Broken says whether the disk refused the docket, so that nothing can be told of it.

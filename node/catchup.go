@@ -110,7 +110,7 @@ func (s sink) Want(remote []p2psync.Head) []p2psync.Range {
 		if h.Size > have {
 			want = append(want, p2psync.Range{Log: h.Log, From: have, To: h.Size})
 		} else {
-			d.noMore()
+			d.NoMore(s.Now())
 		}
 		for _, i := range d.missing(h.Peer) {
 			if i < h.Size {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/node"
 )
@@ -68,6 +69,9 @@ func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
 	if !arg.Publish {
 		return out, nil
 	}
+	if f := a.Releases[i].fault(o.Holder); f != nil && f.Kind == fault && f.Breach == "public" {
+		return out, node.WithHint(fmt.Errorf("the breach record of release %s is public already", a.Releases[i].Root), "`porchlight home given` shows it")
+	}
 	arg.Release, arg.Holder = a.Releases[i].Root, o.Holder
 	var done bool
 	if done, out.By, out.Missing, err = h.approves(arg.Order, "approve", a.Request, arg.Digest()); err != nil || !done {
@@ -80,7 +84,8 @@ func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
 		return out, err
 	}
 	next := a.copy()
-	next.Releases[i].setFault(o.Holder, Fault{fault, "leaving"})
+	f := next.Releases[i].judged(o.Holder, fault, docket.DayOf(h.peer.Now()))
+	f.Breach, f.Note = "leaving", out.Note
 	if err := h.record(&next); err != nil {
 		return out, err
 	}
@@ -146,21 +151,16 @@ func (h *Home) failed(o holder, notes [][]byte, fault grant.Fault) (newest []byt
 
 // leftAs notes of a breach record that a steward took it, "public", or that none did, "".
 func (h *Home) leftAs(note []byte, state string) error {
-	b, err := grant.OpenBreach(note)
-	if err != nil {
-		return nil // another document
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range h.answers {
-		if a.Request != b.Request {
-			continue
-		}
 		for i, r := range a.Releases {
-			if c, err := consent.Open([]byte(b.Receipt), func(c grant.Receipt) ([]consent.VerifierKey, error) { return []consent.VerifierKey{c.Key}, nil }); err == nil &&
-				string(c.CID) == r.Root && r.Faults[b.Agency].Breach == "leaving" {
+			for j, f := range r.Faults {
+				if f.Breach != "leaving" || f.Note != string(note) {
+					continue
+				}
 				next := a.copy()
-				next.Releases[i].setFault(b.Agency, Fault{r.Faults[b.Agency].Kind, state})
+				next.Releases[i].Faults[j].Breach = state
 				if err := h.record(&next); err != nil {
 					return err
 				}

@@ -28,6 +28,9 @@ type house struct {
 	*Home
 	t *testing.T
 	r *durabletest.Run
+
+	police *docket.Log // their docket, and the key that signs it
+	key    consent.Key
 }
 
 var (
@@ -147,6 +150,7 @@ func newHouse(t *testing.T) *house {
 	checkpoint, err := log.SignCheckpoint(key)
 	ok(t, err)
 	ok(t, h.peer.Docket(consent.AgencyIDOf(pub)).Extend(0, entries, checkpoint))
+	h.police, h.key = log, key
 	h.restart()
 	for range 5 { // the poll that has seen a file unchanged for long enough takes it in
 		_, err = h.library.Poll(t.Context())

@@ -67,8 +67,14 @@ type Promise struct {
 	Due      docket.Day        `json:"due,omitempty"` // the day by which the docket is to say more
 	Docket   *docket.Follow    `json:"docket,omitempty"`
 	Silent   docket.Day        `json:"silent,omitempty"` // the docket's daily entries stopped on this day
-	Breach   string            `json:"breach,omitempty"` // of a fault: "", "leaving" or "public"
+	Breach   string            `json:"breach,omitempty"` // of what it fails now: "", "leaving" or "public"
+	Faults   []Fault           `json:"faults,omitempty"` // all that was ever found, the oldest first
 	Said     []Said            `json:"said"`
+}
+
+// Broken are the faults that are no more: how the release stands now says nothing of them.
+func (p Promise) Broken() []Fault {
+	return slices.DeleteFunc(slices.Clone(p.Faults), func(f Fault) bool { return f.Over == "" })
 }
 
 // Said is one thing that either side said about a release, in order.
@@ -166,7 +172,15 @@ func (h *Home) nameOf(id consent.AgencyID) string {
 func (h *Home) promise(a *Answer, i int, g given, o holder, notes [][]byte) (Promise, error) {
 	rel := a.Releases[i]
 	p := Promise{Release: rel.Root, Answer: a.ID, Request: a.Request, Case: g.request.Body.Case, Agency: o.name, AgencyID: o.Holder, Via: o.From, Camera: rel.Camera, From: rel.From, Until: rel.Until,
-		Terms: o.Terms, Breach: rel.Faults[o.Holder].Breach, Said: []Said{}}
+		Terms: o.Terms, Said: []Said{}}
+	for _, f := range rel.Faults {
+		if f.Holder == o.Holder {
+			p.Faults = append(p.Faults, f)
+		}
+	}
+	if f := rel.fault(o.Holder); f != nil {
+		p.Breach = f.Breach
+	}
 	var receipts []grant.Receipt
 	for _, n := range notes {
 		if r, ok := o.receipt(n); ok {
@@ -230,7 +244,7 @@ func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
 	// It is judged by when it was last heard: what this node missed is no fault of the agency's. What was found before this node was started stands
 	// until the docket says otherwise.
 	now := d.Current()
-	if now.IsZero() && rel.Faults[o.Holder].Kind != "" {
+	if now.IsZero() && rel.fault(o.Holder) != nil {
 		now = h.peer.Now()
 	}
 	p.Silent = h.peer.Promises(p.AgencyID).Silent
@@ -423,22 +437,24 @@ func (h *Home) watchOne(a *Answer) error {
 			continue
 		}
 		r := &next.Releases[slices.IndexFunc(next.Releases, func(r Release) bool { return r.Root == p.Release })]
-		var kind grant.Fault
+		var was, kind grant.Fault
+		if f := r.fault(p.AgencyID); f != nil {
+			was = f.Kind
+		}
 		if p.State.Failed() {
 			kind = grant.Fault(p.State)
 		}
-		was := r.Faults[p.AgencyID]
-		if was.Kind == kind {
+		if was == kind {
 			continue
 		}
 		step, detail := "the docket fails what was signed", p.Agency+": "+p.Words
 		if kind == "" {
-			step = "made good"
+			step = "the docket fails it no more"
 		}
 		if err := h.ledger.Note("node", step, p.Release, detail); err != nil {
 			return err
 		}
-		r.setFault(p.AgencyID, Fault{Kind: kind}) // another fault is another record
+		r.judged(p.AgencyID, kind, docket.DayOf(h.peer.Now()))
 		changed = true
 	}
 	if changed {

@@ -1,6 +1,7 @@
 package homecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -55,12 +56,21 @@ With a release it shows the terms and all that was said about it since.`,
 				}
 				var rows [][]string
 				for _, p := range list {
-					rows = append(rows, []string{ui.ShortRelease(p.Release), p.Agency, p.Case, p.Camera, ui.Span(p.From, p.Until), ui.When(p.Terms.RetainUntil.Time, a.Now()), p.Words})
+					rows = append(rows, []string{ui.ShortRelease(p.Release), p.Agency, p.Case, p.Camera, ui.Span(p.From, p.Until), ui.When(p.Terms.RetainUntil.Time, a.Now()), standing(p)})
 				}
 				return ui.Table(w, []string{"RELEASE", "AGENCY", "CASE", "CAMERA", "CLIP", "KEPT UNTIL", "HOW IT STANDS"}, rows)
 			})
 		}),
 	}
+}
+
+// standing is how a clip stands now, and beside that what was not kept before.
+func standing(p home.Promise) string {
+	s := p.Words
+	for _, f := range p.Broken() {
+		s += "; BROKEN BEFORE: " + f.Words()
+	}
+	return s
 }
 
 func (a *app) writePromise(w io.Writer, p home.Promise) error {
@@ -86,7 +96,7 @@ func (a *app) writePromise(w io.Writer, p home.Promise) error {
 	}
 	if err := ui.Facts(w, "release", p.Release, "agency", agency, "passed on by", via, "case", p.Case, "camera", p.Camera, "clip", ui.Span(p.From, p.Until),
 		"kept until", ui.When(t.RetainUntil.Time, a.Now()), "if unused until", ui.When(t.UnusedUntil.Time, a.Now()), "who has it", who, "use", use, "never to", strings.Join(denied, ", "),
-		"how it stands", p.Words, "breach record", p.Breach); err != nil {
+		"how it stands", standing(p), "breach record", breachWords(p.Breach)); err != nil {
 		return err
 	}
 	if len(p.Said) > 0 {
@@ -215,6 +225,14 @@ to nobody. Without your signature their node does not open it.`,
 	return cmd
 }
 
+// breachWords say where a breach record is.
+func breachWords(state string) string {
+	if state == "leaving" {
+		return "on its way to a steward that publishes it"
+	}
+	return state
+}
+
 func newBreachCommand(a *app) *cobra.Command {
 	var arg home.BreachArg
 	var yes bool
@@ -255,8 +273,8 @@ docket's promises is that clip's. It does not say who you are, where you live, o
 			}
 			return a.Show(got, func(w io.Writer) error {
 				if !publish {
-					who := map[string]string{"": "which nobody but you has so far", "leaving": "which is on its way to a steward that publishes it", "public": "which is public"}[got.Promise.Breach]
-					fmt.Fprintf(w, "%s, case %s\n%s\n\nthe record, %s:\n\n%s\n", got.Promise.Agency, got.Promise.Case, got.Promise.Words, who, got.Note)
+					who := cmp.Or(breachWords(got.Promise.Breach), "nobody but you has it so far")
+					fmt.Fprintf(w, "%s, case %s\n%s\n\nthe record (%s):\n\n%s\n", got.Promise.Agency, got.Promise.Case, got.Promise.Words, who, got.Note)
 					if got.Promise.Breach != "" {
 						return nil
 					}

@@ -1,0 +1,140 @@
+package home
+
+import (
+	"crypto/rand"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/docket"
+	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/node"
+)
+
+// gave is a house whose clip is with the police, who signed for it and have its key.
+func gave(t *testing.T) *house {
+	t.Helper()
+	h := newHouse(t)
+	ok(t, h.agree())
+	h.ready()
+	s := h.begin()
+	s.progress(s.root, 1, 1)
+	ok(t, s.received(s.root, s.receipt))
+	ok(t, h.step(s.answer, "sending", "delivered", nil))
+	return h
+}
+
+// after sets the clock so many days on.
+func (h *house) after(days int) {
+	now := faultNow.AddDate(0, 0, days)
+	h.peer.Now = func() time.Time { return now }
+}
+
+// looks asks a peer, who has no more of the docket than this home, and looks at what it says.
+func (h *house) looks() Promise {
+	h.t.Helper()
+	h.docket().NoMore(h.peer.Now())
+	h.watch()
+	return h.promised()
+}
+
+func (h *house) docket() *node.Docket { return h.peer.Docket(h.only().Agency) }
+
+// promised is how the one clip stands.
+func (h *house) promised() Promise {
+	h.t.Helper()
+	all, err := h.promises(h.t.Context(), PromisesArg{})
+	ok(h.t, err)
+	if len(all) != 1 {
+		h.t.Fatalf("%+v", all)
+	}
+	return all[0]
+}
+
+// enters puts the daily entries up to today into the docket; keepDays are what the police say of the clip's terms.
+func (h *house) enters(c grant.Commitment, keepDays int) {
+	h.t.Helper()
+	size := h.police.Size()
+	var notes [][]byte
+	for {
+		load := docket.Load{Waiting: []docket.Waiting{{Commitment: c, KeepDays: keepDays, From: docket.DayOf(faultNow).Add(1)}}}
+		daily, _, err := h.police.NextDaily(load, consent.At(h.peer.Now()), rand.Reader)
+		if consent.ClassOf(err) == consent.NotYetValid {
+			break
+		}
+		ok(h.t, err)
+		note, err := consent.Sign(daily, h.key)
+		ok(h.t, err)
+		_, err = h.police.Append(note, h.peer.Now())
+		ok(h.t, err)
+		notes = append(notes, note)
+	}
+	checkpoint, err := h.police.SignCheckpoint(h.key)
+	ok(h.t, err)
+	ok(h.t, h.docket().Extend(size, notes, checkpoint))
+}
+
+// taken has the police take in the last word that the owner said, and answer as they like.
+func (h *house) taken(answer func(grant.Holding) grant.Receipt) {
+	h.t.Helper()
+	a := h.only()
+	g, err := h.given(a)
+	ok(h.t, err)
+	i := len(a.Words) - 1
+	ok(h.t, h.answeredOne(a.ID, i, g, nil))
+	all, err := h.holders(h.only(), 0, g, nil)
+	ok(h.t, err)
+	note, err := consent.Sign(answer(all[0].Holding), reception)
+	ok(h.t, err)
+	ok(h.t, h.heard(h.only(), g, note))
+}
+
+// A clip of which nothing stands in the docket is shown to everybody; then its owner lets it be kept for longer all the same. What was found and
+// made public stays on record, with its day, beside how the clip stands since.
+func TestABreachStaysABreach(t *testing.T) {
+	h := gave(t)
+	h.after(14)
+	if p := h.looks(); p.State != StandHeld || p.Faults != nil {
+		t.Fatalf("%+v", p)
+	}
+	h.after(16)
+	if p := h.looks(); p.State != StandMissing || len(p.Faults) != 1 || p.Breach != "" {
+		t.Fatalf("%+v", p)
+	}
+	id, root := h.only().ID, h.only().Releases[0].Root
+	shown, err := h.breach(t.Context(), BreachArg{Release: root})
+	ok(t, err)
+	next := h.only().copy()
+	f := next.Releases[0].judged(next.Agency, grant.FaultMissing, docket.DayOf(h.peer.Now()))
+	f.Breach, f.Note = "leaving", shown.Note
+	ok(t, h.record(&next))
+	h.answers[id] = &next
+	ok(t, h.leftAs([]byte(shown.Note), "public"))
+	if p := h.promised(); p.Breach != "public" {
+		t.Fatalf("%+v", p)
+	}
+	_, err = h.say(t.Context(), Say{Release: root, What: "extend", Until: faultNow.AddDate(0, 0, 200)})
+	ok(t, err)
+	h.taken(func(o grant.Holding) grant.Receipt {
+		return grant.Receipt{Grant: o.Grant, GrantKey: o.Key, CID: o.CID, Commitment: o.Commitment(), State: grant.Held, SealedSHA256: consent.HashText([]byte("sealed")),
+			DeleteBy: o.Terms.UnusedUntil, Key: reception.Verifier(), At: consent.At(h.peer.Now())}
+	})
+	h.after(17)
+	h.looks()
+	for range 2 { // and after a restart
+		p := h.promised()
+		if p.State != StandHeld || p.Breach != "" || len(p.Broken()) != 1 ||
+			p.Broken()[0].Words() != "missing, found on 2026-12-08, until 2026-12-09; its breach record is public" || p.Faults[0].Note != shown.Note {
+			t.Errorf("%+v", p)
+		}
+		h.wrote("the docket fails what was signed")
+		h.wrote("the docket fails it no more")
+		h.restart()
+	}
+	// The new promise is not kept either: that is another breach.
+	h.after(32)
+	if p := h.looks(); p.State != StandMissing || p.Breach != "" || len(p.Faults) != 2 || len(p.Broken()) != 1 || !strings.Contains(p.Faults[1].Words(), "2026-12-24") {
+		t.Errorf("%+v", p)
+	}
+}
