@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/consent/request"
@@ -310,6 +311,18 @@ func (d *Docket) HasDaily(on docket.Day) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.broken == nil && d.log.HasDaily(on)
+}
+
+// Classes are those of a day's commitments; nil for a day of which the charter has no entry.
+func (d *Docket) Classes(day docket.Day) (classes []charter.Class) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range d.plans {
+		if docket.DayOf(p.From.Time) <= day {
+			classes = p.Classes()
+		}
+	}
+	return classes
 }
 
 // Current is when a peer was last asked for more of the docket and had none, since this node was started; the zero time where none was.

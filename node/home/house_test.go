@@ -126,7 +126,7 @@ func newHouse(t *testing.T) *house {
 	_, err = h.cameraOffer(true)(t.Context(), CameraName{"door"})
 	ok(t, err)
 	from := time.Date(2026, 11, 22, 19, 25, 0, 0, time.UTC)
-	log, err := docket.Open(police, charter.Quotas{}, nil, 0)
+	log, err := docket.Open(police, charter.Quotas{}, nil, 0, chain.Plans()...)
 	ok(t, err)
 	var entries [][]byte
 	for _, e := range []struct {

@@ -119,14 +119,19 @@ func decided(stored Answer, g grant.Grant, request consent.RequestID, manifests 
 	return nil
 }
 
-// earned refuses the key of a release to anything but the receipt for all of its bytes, which the reception key of the request signed.
+// earned refuses the key of a release to anything but the receipt for all of its bytes, which the reception key of the request signed, and which
+// says that the key is destroyed when the terms have it.
 func earned(note []byte, reception consent.VerifierKey, id consent.GrantID, g grant.Grant, root, sealed string) error {
 	rec, err := grant.OpenReceipt(note, reception)
 	if err != nil {
 		return err
 	}
-	if h, err := grant.HoldingOf(id, g, consent.ReleaseID(root)); err != nil || !h.Signed(rec) || rec.State != grant.Held {
+	h, err := grant.HoldingOf(id, g, consent.ReleaseID(root))
+	if err != nil || !h.Signed(rec) || rec.State != grant.Held {
 		return errors.New("the receipt is for another release")
+	}
+	if by := h.Deadline(false); rec.DeleteBy.After(by) {
+		return fmt.Errorf("the receipt says that the release is deleted by %s, and the terms end on %s", rec.DeleteBy, consent.At(by))
 	}
 	if rec.SealedSHA256 != sealed {
 		return errors.New("the receipt names other bytes than were sent")

@@ -107,14 +107,15 @@ func TestPropertyPromise09NoReceiptNoKey(t *testing.T) {
 	owner, other := key(grant.KeyName), key(grant.KeyName)
 	reception, stranger := key(grant.ReceptionName), key(grant.ReceptionName)
 	hash := func(s string) string { return consent.HashText([]byte(s)) }
-	g := grant.Grant{Key: owner.Verifier(), Releases: []grant.Release{{CID: cidOf(0), Secret: grant.Secret(hash("one"))}, {CID: cidOf(1), Secret: grant.Secret(hash("two"))}}}
+	ends := consent.At(time.Now().Add(time.Hour))
+	g := grant.Grant{Key: owner.Verifier(), Terms: grant.Terms{UnusedUntil: ends, RetainUntil: consent.At(ends.Add(time.Hour))}, Releases: []grant.Release{{CID: cidOf(0), Secret: grant.Secret(hash("one"))}, {CID: cidOf(1), Secret: grant.Secret(hash("two"))}}}
 	id := consent.GrantID(hash("grant"))
 	given, withheld := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		wrong := func(name string) bool { return rapid.IntRange(0, 7).Draw(t, name) == 0 }
 		right := true
 		r := grant.Receipt{Grant: id, GrantKey: owner.Verifier(), CID: cidOf(0), Commitment: g.Releases[0].Commitment(), State: grant.Held, SealedSHA256: hash("sealed"),
-			DeleteBy: consent.At(time.Now().Add(time.Hour)), At: consent.At(time.Now()), Key: reception.Verifier()}
+			DeleteBy: consent.At(ends.Add(-time.Duration(rapid.IntRange(0, 3600).Draw(t, "earlier")) * time.Second)), At: consent.At(time.Now()), Key: reception.Verifier()}
 		signer := reception
 		for _, w := range []struct {
 			name   string
@@ -130,6 +131,7 @@ func TestPropertyPromise09NoReceiptNoKey(t *testing.T) {
 					r.Detail, r.Entry, r.Salt = "x", hash("e"), grant.Secret(hash("s"))
 				}
 			}},
+			{"a longer time", func() { r.DeleteBy = consent.At(ends.Add(time.Second)) }},
 			{"other bytes", func() { r.SealedSHA256 = hash("part of it") }},
 			{"a stranger", func() { signer, r.Key = stranger, stranger.Verifier() }},
 			{"another's name", func() { r.Key = stranger.Verifier() }},

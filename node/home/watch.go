@@ -204,12 +204,12 @@ func (h *Home) promise(a *Answer, i int, g given, o holder, notes [][]byte) (Pro
 	}
 	slices.SortStableFunc(p.Said, func(a, b Said) int { return a.At.Compare(b.At) })
 	slices.SortStableFunc(receipts, func(a, b grant.Receipt) int { return a.At.Compare(b.At.Time) })
-	h.stand(&p, rel, o, receipts)
+	h.stand(&p, a, g, rel, o, receipts)
 	return p, nil
 }
 
 // stand holds a release against its holder's docket. receipts are all that the holder signed about it, oldest first.
-func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
+func (h *Home) stand(p *Promise, a *Answer, g given, rel Release, o holder, all []grant.Receipt) {
 	say := func(s Stand, format string, args ...any) {
 		p.State, p.Words = s, fmt.Sprintf(format, args...)
 	}
@@ -303,6 +303,9 @@ func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
 		p.Due = docket.DayOf(receipts[0].At.Add(grant.CommitWithin))
 		say(StandHeld, "signed for on %s; it is to be in a daily entry by %s", docket.DayOf(receipts[0].At.Time), p.Due)
 	}
+	if known && f.Deleted == "" {
+		p.Words += entered(d, f, a, g, o, commitment)
+	}
 	if until := d.Until(); !until.IsZero() && p.State != StandDeleted {
 		p.Words += fmt.Sprintf("; the charter has not listed the agency since %s, and its docket says no more", docket.DayOf(until))
 	} else if away := h.peer.Now().Sub(now); !d.Current().IsZero() && away > 24*time.Hour && p.State != StandDeleted {
@@ -310,6 +313,27 @@ func (h *Home) stand(p *Promise, rel Release, o holder, all []grant.Receipt) {
 	} else if p.Silent != "" && p.State != StandDeleted {
 		p.Words += fmt.Sprintf("; the docket has been silent since %s", p.Silent)
 	}
+}
+
+// entered says where a docket has a release among those kept for longer than its terms ask for; "" where it has not. No receipt says which class it
+// was to be in, so that nobody but its owner can see this, and no breach record shows it.
+func entered(d *node.Docket, f docket.Follow, a *Answer, g given, o holder, c grant.Commitment) string {
+	from, until := g.grant.Created, g.grant.Terms.RetainUntil
+	for _, w := range a.Words {
+		if x, err := grant.OpenOnward([]byte(w.Note)); err == nil && x.CID == o.CID && x.To == o.Holder {
+			from, until = x.Created, x.Terms.RetainUntil
+		}
+		if e, err := grant.OpenExtension([]byte(w.Note)); err == nil && (grant.Release{CID: o.CID, Secret: e.Secret}).Commitment() == c {
+			from, until = e.Created, e.RetainUntil
+			break
+		}
+	}
+	for _, class := range d.Classes(f.Day) {
+		if class.KeepDays < f.KeepDays && !until.After(from.AddDate(0, 0, class.KeepDays)) {
+			return fmt.Sprintf("; ENTERED FOR LONGER: among those kept %d days, where its terms end on %s and %d days would do: the docket is not seen to be overdue before", f.KeepDays, docket.DayOf(until.Time), class.KeepDays)
+		}
+	}
+	return ""
 }
 
 func happened(f docket.Follow) string {

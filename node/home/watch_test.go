@@ -138,3 +138,19 @@ func TestABreachStaysABreach(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// An agency that enters a clip in its docket among those kept for longer than its terms ask for would be called overdue later: its owner is told so.
+func TestAClipThatIsEnteredForLongerIsSeen(t *testing.T) {
+	for days, longer := range map[int]bool{90: false, 180: true, 365: true} {
+		h := gave(t)
+		g, err := h.given(h.only())
+		ok(t, err)
+		h.after(2)
+		h.enters(g.grant.Releases[0].Commitment(), days)
+		p := h.looks()
+		if p.State != StandPromised || p.Docket.KeepDays != days || strings.Contains(p.Words, "ENTERED FOR LONGER: among those kept") != longer ||
+			longer && !strings.Contains(p.Words, "terms end on 2027-02-20 and 90 days would do") {
+			t.Errorf("%d days: %+v", days, p)
+		}
+	}
+}
