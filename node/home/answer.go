@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -52,6 +53,9 @@ type Answer struct {
 	// What was said about it since, and the stewards that go for that.
 	Words []Word `json:"words,omitempty"`
 	Spoke route  `json:"spoke,omitzero"`
+
+	// How far the docket of each of its holders was read for messages to this answer.
+	Heard map[consent.AgencyID]int64 `json:"heard,omitempty"`
 
 	unsure bool // the last write of its record failed, so that the disk may have this or the one before
 }
@@ -140,7 +144,7 @@ func (h *Home) file(a *Answer, name string) string {
 // copy shares nothing with a that is ever changed in place.
 func (a *Answer) copy() Answer {
 	b := *a
-	b.Releases, b.Words = slices.Clone(a.Releases), slices.Clone(a.Words)
+	b.Releases, b.Words, b.Heard = slices.Clone(a.Releases), slices.Clone(a.Words), maps.Clone(a.Heard)
 	for i := range b.Releases {
 		b.Releases[i].Faults = slices.Clone(b.Releases[i].Faults)
 	}

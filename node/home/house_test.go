@@ -31,6 +31,7 @@ type house struct {
 
 	police *docket.Log // their docket, and the key that signs it
 	key    consent.Key
+	tells  []byte // the sealed message of their next daily entry
 }
 
 var (

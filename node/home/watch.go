@@ -445,17 +445,23 @@ func (h *Home) watchOne(a *Answer) error {
 	if !fresh {
 		return nil
 	}
+	next := a.copy()
+	changed := false
 	for id, to := range look {
-		if err := h.listen(a, h.peer.Docket(id), seen[id].size, to.size); err != nil {
+		from := next.Heard[id]
+		if err := h.listen(a, h.peer.Docket(id), from, to.size); err != nil {
 			return err
 		}
+		if next.Heard == nil {
+			next.Heard = map[consent.AgencyID]int64{}
+		}
+		next.Heard[id] = max(from, to.size)
+		changed = changed || to.size-from >= readAgain
 	}
 	of, err := h.promisesOf(a)
 	if err != nil {
 		return err
 	}
-	next := a.copy()
-	changed := false
 	for _, p := range of {
 		if _, looked := look[p.AgencyID]; !looked {
 			continue
@@ -485,8 +491,8 @@ func (h *Home) watchOne(a *Answer) error {
 		if err := h.record(&next); err != nil {
 			return err
 		}
-		*a = next
 	}
+	*a = next
 	h.watched[a.ID] = look
 	return nil
 }
@@ -507,6 +513,9 @@ func (a *Answer) agencies() []consent.AgencyID {
 	}
 	return all
 }
+
+// readAgain is how many entries of a docket may be read once more after a start: the disk is not written to for each of them.
+const readAgain = 100
 
 // listen tries the sealed messages of a docket's new daily entries with an answer's key.
 func (h *Home) listen(a *Answer, d *node.Docket, from, to int64) error {
@@ -546,8 +555,10 @@ func (h *Home) listen(a *Answer, d *node.Docket, from, to int64) error {
 		// A card says whose the rest is, and the order in an entry says nothing.
 		slices.SortStableFunc(said, func(a, b []byte) int { return cmp.Compare(cardFirst(a), cardFirst(b)) })
 		for _, note := range said {
-			if err := h.heard(a, g, note); err != nil {
+			if err := h.heard(a, g, note); errors.Is(err, errNotHeard) {
 				h.peer.Log.Warn("a message to this home cannot be read", "answer", a.ID, "err", err)
+			} else if err != nil {
+				return err // the disk: it is read again
 			}
 		}
 	}
@@ -561,11 +572,14 @@ func cardFirst(note []byte) int {
 	return 1
 }
 
+// errNotHeard is of a note that says nothing to this home.
+var errNotHeard = errors.New("it says nothing that this home can take in")
+
 // heard takes in a note that a holder sealed to this home, or answered.
 func (h *Home) heard(a *Answer, g given, note []byte) error {
 	kind, err := consent.Peek(note)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNotHeard, err)
 	}
 	have, err := h.notes(a)
 	if err != nil || slices.ContainsFunc(have, func(b []byte) bool { return bytes.Equal(b, note) }) {
@@ -575,10 +589,10 @@ func (h *Home) heard(a *Answer, g given, note []byte) error {
 	if kind == "taking" {
 		c, err := grant.OpenTaking(note)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errNotHeard, err)
 		}
 		if c.Agency == a.Agency || !slices.Contains(a.agencies(), c.Agency) {
-			return errors.New("a card of an agency that its owner let nobody pass it on to")
+			return fmt.Errorf("%w: a card of an agency that its owner let nobody pass it on to", errNotHeard)
 		}
 		by, subject, detail = h.nameOf(c.Agency), string(a.Request), "takes over what is passed on to it"
 	}
@@ -596,10 +610,10 @@ func (h *Home) heard(a *Answer, g given, note []byte) error {
 		}
 	}
 	if by == "" {
-		return fmt.Errorf("a %s that no agency of this answer signed about it", kind)
+		return fmt.Errorf("%w: a %s that no agency of this answer signed about it", errNotHeard, kind)
 	}
 	if len(have) >= maxSaid {
-		return fmt.Errorf("answer %s: the requester said %d things already; no more is kept", a.ID, len(have))
+		return fmt.Errorf("%w: answer %s: the requester said %d things already; no more is kept", errNotHeard, a.ID, len(have))
 	}
 	if err := h.ledger.Note("requester", "said", subject, by+": "+detail); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -59,6 +60,9 @@ func (h *house) enters(c grant.Commitment, keepDays int) {
 	var notes [][]byte
 	for {
 		load := docket.Load{Waiting: []docket.Waiting{{Commitment: c, KeepDays: keepDays, From: docket.DayOf(faultNow).Add(1)}}}
+		if h.tells != nil {
+			load.Messages = [][]byte{h.tells}
+		}
 		daily, _, err := h.police.NextDaily(load, consent.At(h.peer.Now()), rand.Reader)
 		if consent.ClassOf(err) == consent.NotYetValid {
 			break
@@ -152,5 +156,46 @@ func TestAClipThatIsEnteredForLongerIsSeen(t *testing.T) {
 			longer && !strings.Contains(p.Words, "terms end on 2027-02-20 and 90 days would do") {
 			t.Errorf("%d days: %+v", days, p)
 		}
+	}
+}
+
+// A docket of many years is read once for messages, and again from where it was when a word was said that makes more of them understood.
+func TestADocketIsReadOnce(t *testing.T) {
+	h := gave(t)
+	g, err := h.given(h.only())
+	ok(t, err)
+	note, err := consent.Sign(grant.Message{Grant: g.id, CID: g.grant.Releases[0].CID, Ask: grant.AskStatement, Reason: "Did the van stand there?", Created: consent.At(faultNow), Key: reception.Verifier()}, reception)
+	ok(t, err)
+	h.tells, err = node.SealMessage(g.grant.Reach, note, charter.MinMessageBytes)
+	ok(t, err)
+	_, err = h.say(t.Context(), Say{Release: h.only().Releases[0].Root, What: "statement", Text: "It was there."})
+	ok(t, err)
+	h.after(1)
+	h.enters(g.grant.Releases[0].Commitment(), 90)
+	h.tells = nil
+	h.after(2)
+	h.enters(g.grant.Releases[0].Commitment(), 90)
+	size, _ := h.docket().Head()
+	police, next := h.only().Agency, h.only().copy()
+	next.Heard = map[consent.AgencyID]int64{police: size}
+	ok(t, h.record(&next))
+	h.restart()
+	h.after(2)
+	if p := h.looks(); len(p.Said) != 2 {
+		t.Fatalf("what was read before is read again: %+v", p.Said)
+	}
+	ok(t, h.answeredOne(h.only().ID, 0, g, nil))
+	if p := h.looks(); len(p.Said) != 3 || h.only().Heard[police] != size {
+		t.Errorf("%+v, read up to %v", p.Said, h.only().Heard)
+	}
+	for day := 3; day < 3+readAgain; day++ {
+		h.after(day)
+		h.enters(g.grant.Releases[0].Commitment(), 90)
+	}
+	h.looks()
+	var stored Answer
+	ok(t, node.ReadJSON(h.file(h.only(), "answer.json"), &stored))
+	if stored.Heard[police] != size+readAgain {
+		t.Errorf("a start reads again from %v", stored.Heard)
 	}
 }

@@ -23,6 +23,7 @@ type Word struct {
 	To        consent.AgencyID `json:"to"` // the holder whom it is said to
 	Note      string           `json:"note"`
 	Queued    time.Time        `json:"queued"`
+	Since     int64            `json:"since,omitempty"` // how many entries the holder's docket had then
 	NotBefore time.Time        `json:"not_before"`
 	Attempts  int              `json:"attempts"`
 	Said      time.Time        `json:"said,omitzero"` // when the requester took it in
@@ -177,6 +178,9 @@ func (h *Home) sayOf(a *Answer, i int, s Say) (Saying, error) {
 	}
 	now := h.peer.Now().UTC()
 	w := Word{Release: a.Releases[i].Root, To: o.Holder, Note: string(note), Queued: now, NotBefore: now.Add(time.Duration(randomBelow(int64(h.peer.Config.Home.AnswerDelay))))}
+	if d := h.peer.Docket(o.Holder); d != nil {
+		w.Since, _ = d.Head()
+	}
 	said := w.said()
 	if err := h.ledger.Note("owner", strings.TrimSuffix(said.What, " (on its way)"), w.Release, strings.TrimSpace(said.Text+" ("+o.name+")")); err != nil {
 		return Saying{}, err
@@ -475,7 +479,11 @@ func (h *Home) answeredOne(id string, i int, g given, answer []byte) error {
 			said = w.Said.Add(time.Nanosecond)
 		}
 	}
-	next.Words[i].Said, next.Words[i].Problem = said, ""
+	w := &next.Words[i]
+	w.Said, w.Problem = said, ""
+	if next.Heard[w.To] > w.Since {
+		next.Heard[w.To] = w.Since // what was signed under it since could not be understood
+	}
 	if len(answer) > 0 {
 		// It may be signed under what the word brought about: a commitment, say.
 		if err := h.heard(&next, g, answer); err != nil {
