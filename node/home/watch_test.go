@@ -2,6 +2,7 @@ package home
 
 import (
 	"crypto/rand"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
+	"github.com/porchlight-mesh/porchlight/footage/clip/cliptest"
+	"github.com/porchlight-mesh/porchlight/footage/durable/durabletest"
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
@@ -197,5 +200,127 @@ func TestADocketIsReadOnce(t *testing.T) {
 	ok(t, node.ReadJSON(h.file(h.only(), "answer.json"), &stored))
 	if stored.Heard[police] != size+readAgain {
 		t.Errorf("a start reads again from %v", stored.Heard)
+	}
+}
+
+// Days on which this home heard from nobody are held against no agency.
+func TestADocketIsJudgedByWhenItWasHeard(t *testing.T) {
+	h := gave(t)
+	h.after(10)
+	h.looks()
+	h.after(60)
+	h.watch()
+	if p := h.promised(); p.State != StandHeld || !strings.Contains(p.Words, "nobody was heard to have more of the docket since 2026-12-02") {
+		t.Errorf("%s: %s", p.State, p.Words)
+	}
+	h.restart()
+	h.after(60)
+	h.watch()
+	if p := h.promised(); p.State != StandHeld || p.Faults != nil {
+		t.Errorf("%s: %s", p.State, p.Words)
+	}
+	if p := h.looks(); p.State != StandMissing {
+		t.Errorf("%s: %s", p.State, p.Words)
+	}
+}
+
+// That blocks of a clip left is on record once the first of them did, whatever happens to the power then.
+func TestWhatLeftIsOnRecordAfterAPowerCut(t *testing.T) {
+	h := newHouse(t)
+	ok(t, h.agree())
+	h.ready()
+	s := h.begin()
+	s.progress(s.root, 1, 66)
+	ok(t, h.Close())
+	ok(t, h.r.Disk.PowerCut(durabletest.Nothing))
+	h.Home = openHouse(t, h.r).Home
+	if p := h.promised(); p.State != StandUnsigned || h.only().Releases[0].Sent != 1 {
+		t.Errorf("%+v", p)
+	}
+}
+
+// Nothing is made public that the ledger does not have first as its owner's decision.
+func TestABreachRecordLeavesAfterItStandsInTheLedger(t *testing.T) {
+	h := gave(t)
+	h.peer.Config.Stewards = []string{"/ip4/203.0.113.1/tcp/1/p2p/one", "/ip4/203.0.113.2/tcp/1/p2p/two"}
+	h.after(16)
+	h.looks()
+	arg := BreachArg{Release: h.only().Releases[0].Root, Publish: true}
+	waits := func() int {
+		names, err := h.peer.State.Glob("outbox/*.json")
+		ok(t, err)
+		return len(names)
+	}
+	ledger := h.ledger
+	var err error
+	h.ledger, err = node.OpenCustody(h.disk(), filepath.Join(t.TempDir(), "ledger"), h.peer.Now)
+	ok(t, err)
+	ok(t, h.ledger.Close()) // it takes no line
+	if _, err := h.breach(t.Context(), arg); err == nil || waits() != 0 || h.promised().Breach != "" {
+		t.Errorf("%v, and %d documents wait to leave", err, waits())
+	}
+	h.ledger = ledger
+	shown, err := h.breach(t.Context(), arg)
+	if ok(t, err); waits() != 1 || h.promised().Breach != "leaving" {
+		t.Errorf("%d documents wait to leave", waits())
+	}
+	h.wrote("breach record approved")
+	ok(t, h.leftAs([]byte(shown.Note), "public"))
+	if _, err := h.breach(t.Context(), arg); !says(err, "public already") {
+		t.Error(err)
+	}
+}
+
+// Two clips are taken back with one word for each, however often their owner says so.
+func TestOneWithdrawalOfEachRelease(t *testing.T) {
+	h := newHouse(t)
+	folder := filepath.Join(t.TempDir(), "garden")
+	cliptest.Recording(t, folder, "2026-11-22/19-30-00.mp4", 20)
+	_, err := h.cameraAdd(t.Context(), CamerasAdd{Name: "garden", Folder: folder, Zone: "UTC", Lat: 44, Lon: -40, Angle: 360, Range: 20})
+	ok(t, err)
+	_, err = h.cameraOffer(true)(t.Context(), CameraName{"garden"})
+	ok(t, err)
+	for range 5 {
+		_, err = h.library.Poll(t.Context())
+		ok(t, err)
+		h.match(t.Context())
+	}
+	_, err = h.approve(t.Context(), Approve{Request: string(h.asked()), Cameras: []string{"door", "garden"}, FacesVisible: true, AddressShown: true})
+	ok(t, err)
+	ok(t, h.advance(t.Context(), h.only().ID))
+	next := h.only().copy()
+	for i := range next.Releases {
+		next.Releases[i].Key = true // a third release has none
+	}
+	next.State, next.Releases = "delivered", append(next.Releases, Release{Root: string(cidOf(0))})
+	ok(t, h.record(&next))
+	h.answers[next.ID] = &next
+	ok(t, h.takeBack())
+	ok(t, h.record(h.only()))
+	h.restart()
+	if err := h.takeBack(); !says(err, "nothing to take back") {
+		t.Error(err)
+	}
+	back := map[string]int{}
+	for _, w := range h.only().Words {
+		if w.takesBack() {
+			back[w.Release]++
+		}
+	}
+	if a := h.only(); len(back) != 2 || back[a.Releases[0].Root] != 1 || back[a.Releases[1].Root] != 1 {
+		t.Errorf("%v", back)
+	}
+}
+
+// An owner who shows the address to one agency has not shown it to another: what is said to that one goes over stewards, or waits.
+func TestWhatIsSaidToAnotherAgencyGoesHidden(t *testing.T) {
+	h := gave(t) // straight
+	ok(t, h.peer.Start(t.Context()))
+	defer h.peer.Stop()
+	if over, err := h.wordsOver(h.only(), h.only().Agency); over != nil || err != nil {
+		t.Errorf("%+v, %v", over, err)
+	}
+	if over, err := h.wordsOver(h.only(), consent.AgencyID(strings.Repeat("ab", 16))); over != nil || err == nil {
+		t.Errorf("straight to an agency that the clip was passed on to: %+v, %v", over, err)
 	}
 }

@@ -400,12 +400,8 @@ func (h *Home) speakOne(ctx context.Context, id string) error {
 		err = fmt.Errorf("%s has asked nothing in this mesh, so nobody knows where it takes what is said to it", h.nameOf(to))
 	}
 	var over *deliver.Path
-	if err == nil && !(a.Direct && to == a.Agency) { // to show the address to one agency is not to show it to those that it passes on to
-		var r route
-		if r, err = h.next(a.Spoke); err == nil {
-			a.Spoke = r
-			over = &deliver.Path{Host: h.peer.Host(), Stewards: r.stewards()}
-		}
+	if err == nil {
+		over, err = h.wordsOver(a, to)
 	}
 	h.mu.Unlock()
 	accepted := false
@@ -417,6 +413,20 @@ func (h *Home) speakOne(ctx context.Context, id string) error {
 		})
 	}
 	return h.spoke(id, at, accepted, err)
+}
+
+// wordsOver is the way that words to an agency take; nil for straight. To show the address to one agency is not to show it to those that it passes on
+// to. The caller holds h.mu.
+func (h *Home) wordsOver(a *Answer, to consent.AgencyID) (*deliver.Path, error) {
+	if a.Direct && to == a.Agency {
+		return nil, nil
+	}
+	r, err := h.next(a.Spoke)
+	if err != nil {
+		return nil, err
+	}
+	a.Spoke = r
+	return &deliver.Path{Host: h.peer.Host(), Stewards: r.stewards()}, nil
 }
 
 // nextWords are the places of what is to be said next, all to one agency: what takes back before the rest, and nothing that was put off.
