@@ -126,7 +126,7 @@ func (g Grant) Check() error {
 	if err := g.Terms.Check(); err != nil {
 		return err
 	}
-	if err := g.checkIdentity(); err != nil {
+	if err := g.CheckIdentity(); err != nil {
 		return err
 	}
 	if g.Redaction != RedactionAudioOnly {
@@ -147,7 +147,8 @@ func (g Grant) Check() error {
 	return checkKey("key", g.Key, KeyName)
 }
 
-func (g Grant) checkIdentity() error {
+// CheckIdentity refuses a name that does not go with the identity mode.
+func (g Grant) CheckIdentity() error {
 	switch g.Identity {
 	case Anonymous:
 		if g.Name != "" {

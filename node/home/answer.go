@@ -341,6 +341,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 	if a.Identity == "" {
 		a.Identity = string(grant.Anonymous)
 	}
+	if err := (grant.Grant{Identity: grant.Identity(a.Identity), Name: a.Name}).CheckIdentity(); err != nil {
+		return AnswerStatus{}, node.WithHint(err, "--identity is anonymous, or pseudonym or named together with --name")
+	}
 	from, until, err := span(r.Body, a.From, a.Until)
 	if err != nil {
 		return AnswerStatus{}, err
@@ -358,6 +361,9 @@ func (h *Home) approve(_ context.Context, a Approve) (AnswerStatus, error) {
 		ans.Sources = append(ans.Sources, source)
 		ans.Decisions = append(ans.Decisions, grant.Decision{Request: r.ID, Camera: c, Span: grant.Span{From: consent.At(from), Until: consent.At(until)},
 			Release: true, FacesVisible: true, At: consent.At(h.peer.Now())})
+	}
+	if a.Check {
+		return AnswerStatus{Request: string(r.ID), Created: ans.Created, State: "unapproved", Releases: []ReleaseStatus{}}, nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()

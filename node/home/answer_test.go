@@ -285,3 +285,44 @@ func TestAnUnansweredExtensionHidesNothing(t *testing.T) {
 		t.Errorf("it is %s: %s", p.State, p.Words)
 	}
 }
+
+// Whatever would be refused is refused before the owner is asked, and to ask decides nothing.
+func TestWhatIsCheckedIsNotApproved(t *testing.T) {
+	h := newHouse(t)
+	defer h.Close()
+	good := Approve{Request: string(h.asked()), Cameras: []string{"door"}, FacesVisible: true, AddressShown: true, Check: true}
+	for want, change := range map[string]func(*Approve){
+		"":                    func(*Approve) {},
+		"nothing for this":    func(a *Approve) { a.Cameras = []string{"garden"} },
+		"offers at most 90":   func(a *Approve) { a.RetentionDays = 91 },
+		"offers at most 30":   func(a *Approve) { a.UnusedDays = 31 },
+		"is no identity mode": func(a *Approve) { a.Identity = "known" },
+		"carries a name":      func(a *Approve) { a.Identity = "named" },
+		"carries no name":     func(a *Approve) { a.Name = "Ana" },
+		"not inside":          func(a *Approve) { a.From = faultNow.AddDate(0, 0, -1) },
+		"names 0 stewards":    func(a *Approve) { a.AddressShown = false },
+	} {
+		a := good
+		change(&a)
+		if _, err := h.approve(t.Context(), a); (err == nil) != (want == "") || want != "" && !says(err, want) {
+			t.Errorf("%q: %v", want, err)
+		}
+		a.Check = false
+		if _, err := h.approve(t.Context(), a); want != "" && !says(err, want) {
+			t.Errorf("unchecked, %q: %v", want, err)
+		} else if want == "" {
+			ok(t, h.takeBack())
+			clear(h.answers)
+		}
+		if len(h.answers) != 0 {
+			t.Fatalf("%q: %s", want, h.states())
+		}
+	}
+	if _, err := h.approve(t.Context(), good); err != nil || len(h.answers) != 0 {
+		t.Errorf("%v, %s", err, h.states())
+	}
+	h.peer.Now = func() time.Time { return faultNow.AddDate(0, 0, 11) }
+	if _, err := h.approve(t.Context(), good); !says(err, "is over") {
+		t.Error(err)
+	}
+}

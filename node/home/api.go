@@ -18,6 +18,7 @@ type Approve struct {
 	Identity      string    `json:"identity"`        // "anonymous" (default), "pseudonym" or "named"
 	Name          string    `json:"name,omitempty"`  // with "named"
 	Order         string    `json:"order,omitempty"` // of a household: one person's signed order (household.go)
+	Check         bool      `json:"check,omitempty"` // only say whether it would be refused: nothing is approved
 }
 
 // AnswerStatus is one answer of this home and how far it is.

@@ -73,6 +73,7 @@ type Card struct {
 	Record        node.Tally          `json:"record"` // the agency's
 	Standing      node.AgencyStanding `json:"standing"`
 	Promises      node.Promises       `json:"promises"` // the agency's, to delete what it was given
+	Breaches      []node.Breach       `json:"breaches"` // that owners showed of clips that answered this request
 }
 
 // match looks at every live request. What does not match leaves no trace on this node and none
@@ -365,7 +366,7 @@ func (h *Home) card(r node.Request, item Item) Card {
 	c.Objections, c.ReportMissing = h.peer.Objections(r), !h.peer.ExigentCounts(r.Agency)
 	c.Report, c.Outcome = h.peer.Owes(r)
 	c.Record, c.Standing = h.peer.Tally(r.Agency), h.peer.Standing(r.Agency)
-	c.Promises = h.peer.Promises(r.Agency)
+	c.Promises, c.Breaches = h.peer.Promises(r.Agency), h.peer.BreachesOf(r)
 	return c
 }
 

@@ -341,7 +341,7 @@ itself, which anybody can check with ` + "`porchlight verify`.",
 				fmt.Fprintln(w, "text")
 				ui.Wrap(w, "  ", r.Text, 90)
 				WriteObjections(w, r.Objections)
-				writeBreaches(w, r.Breaches)
+				WriteBreaches(w, r.Breaches)
 				return nil
 			})
 		}),

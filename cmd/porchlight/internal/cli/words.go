@@ -42,8 +42,8 @@ func DeletionsText(p *node.Promises) string {
 	return cmp.Or(p.Words(), p.Deletions())
 }
 
-// writeBreaches writes what owners showed of the clips that answered a request.
-func writeBreaches(w io.Writer, all []node.Breach) {
+// WriteBreaches writes what owners showed of the clips that answered a request.
+func WriteBreaches(w io.Writer, all []node.Breach) {
 	for _, b := range all {
 		fmt.Fprintf(w, "\nbreach shown by an owner, %s\n", ui.UTC(b.Created))
 		ui.Wrap(w, "  ", b.Words(), 90)

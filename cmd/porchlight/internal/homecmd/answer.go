@@ -126,8 +126,8 @@ cannot be called back.`,
 	return cmd
 }
 
-// approve shows what would leave before it asks, and asks before it tells the node. The decision
-// itself is the node's to store and to check.
+// approve has the node check what can be refused, shows what would leave, asks, and then tells the node. The decision
+// itself is the node's to store and to check again.
 func (a *app) approve(ctx context.Context, ap home.Approve, yes bool, as string) error {
 	if yes && !ap.FacesVisible {
 		return cli.Usage("give --faces-visible too, or leave --yes out and be asked", "--yes alone does not say what you know")
@@ -136,11 +136,19 @@ func (a *app) approve(ctx context.Context, ap home.Approve, yes bool, as string)
 	if err := a.atHome(ctx, "home.show", home.RequestArg{Request: ap.Request}, &c); err != nil {
 		return err
 	}
+	ap.Request, ap.FacesVisible = string(c.Request), true
+	check := ap
+	check.Check = true
+	if err := a.atHome(ctx, "home.approve", check, nil); err != nil {
+		return err
+	}
+	if err := a.mayOrder(ctx, as); err != nil {
+		return err
+	}
 	a.writeConsequences(c, ap)
 	if err := a.Confirm(yes, "Send this?"); err != nil {
 		return err
 	}
-	ap.Request, ap.FacesVisible = string(c.Request), true
 	var err error
 	if ap.Order, err = a.order(as, "approve", c.Request, ap.Digest()); err != nil {
 		return err
@@ -165,11 +173,8 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 	a.Say("This will leave your home:\n")
 	var rows [][]string
 	for _, name := range ap.Cameras {
-		from, until, note := ap.From, ap.Until, ""
-		i := slices.IndexFunc(c.Cameras, func(m home.Matched) bool { return string(m.Camera) == name })
-		if i < 0 {
-			note = "not matched by this request"
-		} else {
+		from, until := ap.From, ap.Until
+		if i := slices.IndexFunc(c.Cameras, func(m home.Matched) bool { return string(m.Camera) == name }); i >= 0 {
 			if from.IsZero() {
 				from = c.Cameras[i].From
 			}
@@ -177,7 +182,7 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 				until = c.Cameras[i].Until
 			}
 		}
-		rows = append(rows, []string{"  " + name, ui.Span(from, until), note})
+		rows = append(rows, []string{"  " + name, ui.Span(from, until)})
 	}
 	retention := c.Retention
 	if ap.RetentionDays > 0 {
@@ -206,9 +211,10 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 		way = "straight: they will see this home's internet (IP) address while they receive it"
 	}
 	// Standard error takes it, as it takes the question that follows; nothing is lost if it fails.
-	_ = ui.Table(a.Err, []string{"  CAMERA", "SPAN", ""}, rows)
+	_ = ui.Table(a.Err, []string{"  CAMERA", "SPAN"}, rows)
 	a.Say("")
 	_ = ui.Facts(a.Err, "  to", fmt.Sprintf("%s (%s), case %s", c.Agency, c.Class, c.Case),
+		"  HELD AGAINST THEM", c.Promises.Words(),
 		"  kept", cli.TermsText(retention, unused, c.Recipients, c.Resharing), "  use", use, "  you appear", identity,
 		"  removed", "audio",
 		"  NOT hidden", "faces, plates, house numbers and everything else in the picture",

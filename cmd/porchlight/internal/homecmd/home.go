@@ -203,6 +203,7 @@ func (a *app) writeCard(w io.Writer, c home.Card) error {
 	fmt.Fprintln(w, "\ntheir words")
 	ui.Wrap(w, "  ", c.Text, 90)
 	cli.WriteObjections(w, c.Objections)
+	cli.WriteBreaches(w, c.Breaches)
 	if len(c.Cameras) > 0 {
 		fmt.Fprintln(w, "\nyour cameras that see the place")
 		var rows [][]string

@@ -11,6 +11,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/node"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
 
@@ -29,6 +30,18 @@ func (a *app) order(keyFile, what string, request consent.RequestID, of string) 
 		return "", err
 	}
 	return home.Signed(what, request, of, a.Now(), k)
+}
+
+// mayOrder says, before anybody is asked anything, whether a person of a household has to say who they are.
+func (a *app) mayOrder(ctx context.Context, as string) error {
+	var h home.Household
+	if as != "" {
+		return nil
+	}
+	if err := a.atHome(ctx, "home.household", nil, &h); err != nil || len(h.Persons) == 0 {
+		return err
+	}
+	return node.WithHint(fmt.Errorf("this home has %d owners, and each orders with a key of their own", len(h.Persons)), "give yours with --as KEYFILE")
 }
 
 // writeMissing says who signed and how many more have to.
