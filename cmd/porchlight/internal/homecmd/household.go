@@ -96,10 +96,14 @@ func newHouseholdSetCommand(a *app) *cobra.Command {
 		Use:   "set --approvals K --person NAME=KEY …",
 		Short: "Say who the owners of this home are, and how many approve",
 		Long: `Names all owners and how many of them have to approve. Where several are named already, as many of those as have
-to approve give this same command, each with --as; then it counts. Without any --person the home has one
-owner again, who is whoever uses its node.`,
+to approve give this same command, each with --as; then it counts.
+
+It is undone with the same command and no --person: the home has one owner again, who is whoever uses its
+node. Where so many keys are lost that nobody can order that any more, stop the node and remove
+household.json from its folder; what only some have approved is forgotten then.`,
 		Example: `  porchlight home household set --approvals 2 --person Ana=ana.pub --person Ben=ben.pub --person Cleo=cleo.pub
-  porchlight home household set --approvals 2 --person Ana=ana.pub --person Ben=ben.pub --as ana.key`,
+  porchlight home household set --approvals 2 --person Ana=ana.pub --person Ben=ben.pub --as ana.key
+  porchlight home household set --as ana.key     # and --as ben.key: one owner again`,
 		Args: cobra.NoArgs,
 		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
 			for _, p := range persons {
@@ -113,6 +117,9 @@ owner again, who is whoever uses its node.`,
 				}
 				s.Persons = append(s.Persons, home.Person{Name: name, Key: k})
 			}
+			if err := a.mayOrder(ctx, as); err != nil {
+				return err
+			}
 			var err error
 			if s.Order, err = a.order(as, "household", "", s.Household.Digest()); err != nil {
 				return err
@@ -125,7 +132,11 @@ owner again, who is whoever uses its node.`,
 				if got.Missing > 0 {
 					return writeMissing(w, got.By, got.Missing)
 				}
-				return writeHousehold(w, got.Household)
+				if err := writeHousehold(w, got.Household); err != nil || len(got.Persons) == 0 {
+					return err
+				}
+				_, err := fmt.Fprintf(w, "\n`porchlight home household set --as KEYFILE`, given by %d of them, undoes this\n", got.Approvals)
+				return err
 			})
 		})),
 	}
