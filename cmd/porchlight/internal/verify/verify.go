@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
 	"github.com/porchlight-mesh/porchlight/consent"
@@ -33,6 +34,8 @@ type With struct {
 	Grant    string // the grant that a manifest, acceptance or receipt belongs to
 	Request  string // the request that an acceptance or receipt answers
 	Key      string // the file of a release key
+
+	cards []grant.Taking // of agencies that took a release over, whose keys sign for it then
 }
 
 // A Result is one file that is what it claims to be.
@@ -152,7 +155,7 @@ func document(r *Result, note []byte, with With) (err error) {
 	case "request":
 		return requestNote(r, note, with)
 	case "grant":
-		return grantNote(r, note)
+		return grantNote(r, note, with)
 	case "manifest":
 		_, err := manifest(r, note, with)
 		return err
@@ -166,6 +169,8 @@ func document(r *Result, note []byte, with With) (err error) {
 		return message(r, note, with)
 	case grant.BreachKind:
 		return breach(r, note, with)
+	case grant.Taking{}.Kind():
+		return taking(r, note)
 	case "officer", "supersede", "resolve", "report", "outcome", "daily", "hold", "transfer":
 		return docketEntry(r, note)
 	case request.ObjectionKind:
@@ -251,10 +256,19 @@ func requestNote(r *Result, note []byte, with With) error {
 	return nil
 }
 
-func grantNote(r *Result, note []byte) error {
+func grantNote(r *Result, note []byte, with With) error {
 	g, err := grant.OpenGrant(note)
 	if err != nil {
 		return err
+	}
+	if with.Request != "" {
+		asked, err := readNote(with.Request)
+		if err != nil {
+			return err
+		}
+		if request.IDOf(asked) != g.Request {
+			return consent.Refuse(consent.WrongSubject, "request", "%s is another request than it answers", with.Request)
+		}
 	}
 	r.prove("grant %s of %s for request %s, signed by its own key", ui.Short(grant.IDOf(note)), ui.Count(len(g.Releases), "release"), ui.Short(g.Request))
 	r.prove("it may be kept until %s, until %s if not used; %s is removed", ui.UTC(g.Terms.RetainUntil.Time), ui.UTC(g.Terms.UnusedUntil.Time), g.Redaction)
@@ -345,12 +359,32 @@ func receipt(r *Result, note []byte, with With) error {
 		return err
 	}
 	r.prove("a receipt for release %s: %s at %s, signed by the reception key it names", c.CID, c.State, ui.UTC(c.At.Time))
+	if err := about(r, c.Grant, c.CID, with); err != nil {
+		return err
+	}
 	if err := reception(r, c.Key, with); err != nil {
 		return err
 	}
 	if c.State == grant.Deleted {
 		r.leave("that it was deleted: a deletion is attested and cannot be proven")
 	}
+	return nil
+}
+
+// about holds what is said about a release against the grant that lists it.
+func about(r *Result, id consent.GrantID, cid consent.ReleaseID, with With) error {
+	if with.Grant == "" {
+		r.leave("which grant it is about: give the grant with --grant")
+		return nil
+	}
+	g, have, err := openGrant(with.Grant)
+	if err != nil {
+		return err
+	}
+	if have != id || !slices.ContainsFunc(g.Releases, func(x grant.Release) bool { return x.CID == cid }) {
+		return consent.Refuse(consent.WrongSubject, "grant", "%s is another grant than it is about", with.Grant)
+	}
+	r.prove("it is about a release of that grant")
 	return nil
 }
 
@@ -367,6 +401,12 @@ func reception(r *Result, key consent.VerifierKey, with With) error {
 	q, err := request.Open(note)
 	if err != nil {
 		return fmt.Errorf("%s: %w", with.Request, err)
+	}
+	for _, c := range with.cards {
+		if c.Reception == key {
+			r.prove("the key is that of a card of agency %s, which took the release over; its docket key signed the card", c.Agency)
+			return nil
+		}
 	}
 	if q.ReceptionKey != key {
 		return consent.Refuse(consent.WrongSubject, "key", "%s names another reception key", with.Request)

@@ -66,7 +66,21 @@ func message(r *Result, note []byte, with With) error {
 		return err
 	}
 	r.prove("the requester asks for %s about release %s, signed at %s by the reception key it names: %s", m.Ask, m.CID, ui.UTC(m.Created.Time), m.Reason)
+	if err := about(r, m.Grant, m.CID, with); err != nil {
+		return err
+	}
 	return reception(r, m.Key, with)
+}
+
+// taking checks the card of an agency that takes a release over.
+func taking(r *Result, note []byte) error {
+	c, err := grant.OpenTaking(note)
+	if err != nil {
+		return err
+	}
+	r.prove("agency %s takes a release over and signs for it with %s; its docket key signed this at %s", c.Agency, c.Reception.Name(), ui.UTC(c.Created.Time))
+	r.leave("which release, and that its owner lets it: the owner's words say so")
+	return nil
 }
 
 // breach checks what an owner shows of a promise that is not kept.
