@@ -428,10 +428,11 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 				errs = append(errs, h.record(ans), h.ledger.Note("owner", "withdrawn", string(req), "answer "+id))
 				out = append(out, ans.status())
 			}
-			if said, err := h.takeBack(ans); err != nil {
-				errs = append(errs, err)
-			} else if said {
+			said, err := h.takeBack(ans)
+			errs = append(errs, err)
+			if len(said) > 0 {
 				out = append(out, ans.status())
+				out[len(out)-1].Told = said
 			}
 			continue
 		}
@@ -447,10 +448,10 @@ func (h *Home) withdraw(_ context.Context, a RequestArg) ([]AnswerStatus, error)
 			}
 			return nil
 		}), h.ledger.Note("owner", "withdrawn", string(req), detail))
-		if _, err := h.takeBack(ans); err != nil {
-			errs = append(errs, err)
-		}
+		said, err := h.takeBack(ans)
+		errs = append(errs, err)
 		out = append(out, ans.status())
+		out[len(out)-1].Stopped, out[len(out)-1].Told = true, said
 	}
 	if len(out) == 0 {
 		return nil, errors.New("nothing to take back: no answer to this request is on its way or with the agency")

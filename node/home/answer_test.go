@@ -326,3 +326,19 @@ func TestWhatIsCheckedIsNotApproved(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Why a word was not taken in is one sentence for its owner, whatever the errors are made of.
+func TestWhyAWordWasNotTakenIn(t *testing.T) {
+	for want, err := range map[string]error{
+		"the requester's node refused it: not-forward":                                    &deliver.Error{Class: "not-forward", Remote: true},
+		"the requester takes in as many others as it can":                                 &deliver.Error{Class: deliver.ClassBusy, Remote: true},
+		"the requester cannot be reached":                                                 errors.Join(deliver.ErrUnreachable, errors.New("dial /ip4/203.0.113.1: no route"), errors.New("and so on")),
+		"the stewards that hide this home's address do not carry it on":                   errors.Join(deliver.ErrPath, errors.New("forward: refused")),
+		"the receipt is for another release":                                              &deliver.Error{Class: deliver.ClassReceipt, Err: errors.New("the receipt is for another release")},
+		"Elmford Police has asked nothing in this mesh, so nobody knows where it listens": errors.Join(errors.New("Elmford Police has asked nothing in this mesh, so nobody knows where it listens"), errors.New("more")),
+	} {
+		if got := inWords(fmt.Errorf("%w", err)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -39,6 +39,9 @@ type AnswerStatus struct {
 	// Of a household: who has approved this, and how many more have to before there is an answer.
 	By      []string `json:"by,omitempty"`
 	Missing int      `json:"missing,omitempty"`
+	// Of an answer that was just taken back: whether it was stopped on its way, and who is told to delete what they have.
+	Stopped bool     `json:"stopped,omitempty"`
+	Told    []Saying `json:"told,omitempty"`
 }
 
 // Retry is the arguments of "home.retry": how answers go on that wait for their owner.

@@ -51,17 +51,7 @@ func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
 		return out, err
 	}
 	fault := grant.Fault(p.State)
-	receipt, card, err := h.failed(o, notes, fault)
-	if err != nil {
-		return out, err
-	}
-	key, err := node.ReadKey(h.file(a, "grant.key"))
-	if err != nil {
-		return out, node.WithHint(err, "nothing can be shown without the grant's key; it is in every backup")
-	}
-	// Dated by the day, since nobody else has to know when its owner looked.
-	day := h.peer.Now().UTC().Truncate(24 * 60 * 60 * 1e9)
-	note, err := consent.Sign(grant.Breach{Agency: o.Holder, Request: a.Request, Fault: fault, Receipt: string(receipt), Card: card, Created: consent.At(day), Key: key.Verifier()}, key)
+	note, err := h.breachRecord(a, o, notes, fault)
 	if err != nil {
 		return out, err
 	}
@@ -76,6 +66,11 @@ func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
 	var done bool
 	if done, out.By, out.Missing, err = h.approves(arg.Order, "approve", a.Request, arg.Digest()); err != nil || !done {
 		return out, err
+	}
+	if f := a.Releases[i].fault(o.Holder); f == nil || f.Kind != fault { // it was found just now
+		if err := h.ledger.Note("node", stepFails, p.Release, p.Agency+": "+p.Words); err != nil {
+			return out, err
+		}
 	}
 	if err := h.ledger.Note("owner", "breach record approved", out.Promise.Release, string(fault)); err != nil {
 		return out, err
@@ -92,6 +87,60 @@ func (h *Home) breach(_ context.Context, arg BreachArg) (BreachStatus, error) {
 	*a = next
 	// Those who approved this record have not approved another one, should the docket fail in another way.
 	return out, h.settled(a.Request)
+}
+
+// breachRecord is the record of what a holder's docket fails to keep. The caller holds h.mu.
+func (h *Home) breachRecord(a *Answer, o holder, notes [][]byte, fault grant.Fault) ([]byte, error) {
+	receipt, card, err := h.failed(o, notes, fault)
+	if err != nil {
+		return nil, err
+	}
+	key, err := node.ReadKey(h.file(a, "grant.key"))
+	if err != nil {
+		return nil, node.WithHint(err, "nothing can be shown without the grant's key; it is in every backup")
+	}
+	// Dated by the day, since nobody else has to know when its owner looked.
+	day := h.peer.Now().UTC().Truncate(24 * 60 * 60 * 1e9)
+	return consent.Sign(grant.Breach{Agency: o.Holder, Request: a.Request, Fault: fault, Receipt: string(receipt), Card: card, Created: consent.At(day), Key: key.Verifier()}, key)
+}
+
+// breachRecords are those that the owner of an answer may show: of what was made public, and of what its releases' holders fail to keep now. The
+// caller holds h.mu.
+func (h *Home) breachRecords(a *Answer) (all [][]byte, err error) {
+	g, err := h.given(a)
+	if err != nil {
+		return nil, err
+	}
+	notes, err := h.notes(a)
+	if err != nil {
+		return nil, err
+	}
+	for i, rel := range a.Releases {
+		for _, f := range rel.Faults {
+			if f.Note != "" {
+				all = append(all, []byte(f.Note))
+			}
+		}
+		holders, err := h.holders(a, i, g, notes)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range holders {
+			p, err := h.promise(a, i, g, o, notes)
+			if err != nil {
+				return nil, err
+			}
+			if f := rel.fault(o.Holder); !p.State.Failed() || f != nil && f.Note != "" {
+				continue
+			}
+			note, err := h.breachRecord(a, o, notes, grant.Fault(p.State))
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, note)
+		}
+	}
+	return all, nil
 }
 
 // signedFor finds a release that a receipt stands for by the beginning of its root. The caller holds h.mu.

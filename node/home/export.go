@@ -19,7 +19,7 @@ import (
 )
 
 // The owner's ledger is handed to a lawyer as a folder: one page to read, and beside it the documents that both sides signed, which `porchlight verify`
-// checks. No key is in it and no footage.
+// checks in the whole folder at once. No key is in it and no footage.
 //
 //	index.html            what left, to whom, under which terms, until when, what was said since
 //	ledger                every step, hash-chained (package custody)
@@ -30,6 +30,7 @@ import (
 //	N/R.receipt           the agency's word that it holds release R
 //	N/said-S.note         what the agency signed since, sealed to this home
 //	N/word-W.note         what the owner signed since
+//	N/breach-B.note       the record of what a docket did not keep, which the owner made public or may
 
 //go:embed export.html
 var exportText string
@@ -167,5 +168,9 @@ func (h *Home) documents(a *Answer) (all []document, err error) {
 			all = append(all, document{fmt.Sprintf("word-%d-%s.note", i+1, kind), []byte(w.Note)})
 		}
 	}
-	return all, errors.Join(append(errs, err)...)
+	records, broken := h.breachRecords(a)
+	for i, note := range records {
+		all = append(all, document{fmt.Sprintf("breach-%d.note", i+1), note})
+	}
+	return all, errors.Join(append(errs, err, broken)...)
 }

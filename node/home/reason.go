@@ -3,6 +3,7 @@ package home
 import (
 	"errors"
 	"io/fs"
+	"strings"
 
 	"github.com/porchlight-mesh/porchlight/footage/clip"
 	"github.com/porchlight-mesh/porchlight/footage/durable"
@@ -143,6 +144,21 @@ func (r Reason) WayOut() string {
 		return "nothing of it is sent; approve again if you still agree"
 	}
 	return "it is tried again until the request expires; `porchlight home withdraw` stops it"
+}
+
+// inWords says to an owner why something did not reach the requester: one sentence, without what only the log is for.
+func inWords(err error) string {
+	var said *deliver.Error
+	switch r := reasonOf(err); {
+	case r == RequesterRefuses && errors.As(err, &said):
+		return "the requester's node refused it: " + said.Class
+	case r != Trouble:
+		return r.Words()
+	case errors.As(err, &said) && said.Err != nil:
+		err = said.Err
+	}
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return first
 }
 
 // A halt is an error whose reason is known where it arises.

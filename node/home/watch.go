@@ -72,9 +72,9 @@ type Promise struct {
 	Said     []Said            `json:"said"`
 }
 
-// Broken are the faults that are no more: how the release stands now says nothing of them.
+// Broken are the faults of which how the release stands now says nothing.
 func (p Promise) Broken() []Fault {
-	return slices.DeleteFunc(slices.Clone(p.Faults), func(f Fault) bool { return f.Over == "" })
+	return slices.DeleteFunc(slices.Clone(p.Faults), func(f Fault) bool { return f.Over == "" && f.Kind == grant.Fault(p.State) })
 }
 
 // Said is one thing that either side said about a release, in order.
@@ -477,11 +477,11 @@ func (h *Home) watchOne(a *Answer) error {
 		if was == kind {
 			continue
 		}
-		step, detail := "the docket fails what was signed", p.Agency+": "+p.Words
+		step := stepFails
 		if kind == "" {
 			step = "the docket fails it no more"
 		}
-		if err := h.ledger.Note("node", step, p.Release, detail); err != nil {
+		if err := h.ledger.Note("node", step, p.Release, p.Agency+": "+p.Words); err != nil {
 			return err
 		}
 		r.judged(p.AgencyID, kind, docket.DayOf(h.peer.Now()))
@@ -496,6 +496,8 @@ func (h *Home) watchOne(a *Answer) error {
 	h.watched[a.ID] = look
 	return nil
 }
+
+const stepFails = "the docket fails what was signed"
 
 // watched is how far an answer was held against a docket.
 type watched struct {

@@ -2,6 +2,7 @@ package home
 
 import (
 	"crypto/rand"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -144,6 +145,21 @@ func TestABreachStaysABreach(t *testing.T) {
 	if p := h.looks(); p.State != StandMissing || p.Breach != "" || len(p.Faults) != 2 || len(p.Broken()) != 1 || !strings.Contains(p.Faults[1].Words(), "2026-12-24") {
 		t.Errorf("%+v", p)
 	}
+	// A lawyer is given both records, and finds them from the page.
+	folder := filepath.Join(t.TempDir(), "law")
+	_, err = h.export(t.Context(), Export{Out: folder})
+	ok(t, err)
+	page := string(read(t, filepath.Join(folder, "index.html")))
+	for n, want := range []string{shown.Note, ""} {
+		name := fmt.Sprintf("1/breach-%d.note", n+1)
+		note := read(t, filepath.Join(folder, filepath.FromSlash(name)))
+		if _, err := grant.OpenBreach(note); err != nil || want != "" && string(note) != want || !strings.Contains(page, `<a href="`+name+`">`) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if !strings.Contains(page, "Broken before</dt><dd>missing, found on 2026-12-08, until 2026-12-09; its breach record is public") {
+		t.Error(page)
+	}
 }
 
 // An agency that enters a clip in its docket among those kept for longer than its terms ask for would be called overdue later: its owner is told so.
@@ -244,7 +260,7 @@ func TestABreachRecordLeavesAfterItStandsInTheLedger(t *testing.T) {
 	h := gave(t)
 	h.peer.Config.Stewards = []string{"/ip4/203.0.113.1/tcp/1/p2p/one", "/ip4/203.0.113.2/tcp/1/p2p/two"}
 	h.after(16)
-	h.looks()
+	h.docket().NoMore(h.peer.Now()) // nobody was told of it yet
 	arg := BreachArg{Release: h.only().Releases[0].Root, Publish: true}
 	waits := func() int {
 		names, err := h.peer.State.Glob("outbox/*.json")
@@ -264,6 +280,7 @@ func TestABreachRecordLeavesAfterItStandsInTheLedger(t *testing.T) {
 	if ok(t, err); waits() != 1 || h.promised().Breach != "leaving" {
 		t.Errorf("%d documents wait to leave", waits())
 	}
+	h.wrote(stepFails)
 	h.wrote("breach record approved")
 	ok(t, h.leftAs([]byte(shown.Note), "public"))
 	if _, err := h.breach(t.Context(), arg); !says(err, "public already") {

@@ -64,6 +64,9 @@ func (w Word) said() Said {
 	switch {
 	case w.Ended:
 		s.What += " (not taken in: " + w.Problem + ")"
+	case w.Said.IsZero() && w.Problem != "":
+		s.What += " (on its way)"
+		s.Text = strings.TrimPrefix(s.Text+"; not yet: "+w.Problem, "; ")
 	case w.Said.IsZero():
 		s.What += " (on its way)"
 	}
@@ -81,6 +84,7 @@ type Say struct {
 	Holder   consent.AgencyID `json:"holder,omitempty"`  // whom it is said to; "" for the agency that it was granted to, of a statement whoever asked, and of a withdrawal everybody who has it
 	KeepDays int              `json:"keep_days,omitempty"`
 	Order    string           `json:"order,omitempty"` // of a household: one person's signed order (household.go)
+	Check    bool             `json:"check,omitempty"` // only say whether it would be refused: nothing is said
 }
 
 // Saying is the answer.
@@ -88,6 +92,7 @@ type Saying struct {
 	Release string    `json:"release"`
 	What    string    `json:"what"`
 	Agency  string    `json:"agency"`
+	To      string    `json:"to,omitempty"` // of passing on: the name of the agency that may have it
 	Leaves  time.Time `json:"leaves"`
 	Running bool      `json:"running"`
 	By      []string  `json:"by,omitempty"`      // of a household: who has signed it
@@ -97,7 +102,7 @@ type Saying struct {
 // held finds a release whose key left by the beginning of its root. The caller holds h.mu.
 func (h *Home) held(name string) (*Answer, int, error) {
 	return h.one(name, func(r Release) bool { return r.Key },
-		"`porchlight home given` lists what left; what has not left yet is taken back with `porchlight home withdraw`", "no release %q whose key has left")
+		"`porchlight home given` lists what left; what has not left yet is taken back with `porchlight home withdraw REQUEST`", "no release %q whose key has left")
 }
 
 // one finds the one release that begins with a name and is like that.
@@ -128,16 +133,34 @@ func (h *Home) say(_ context.Context, s Say) (Saying, error) {
 		return Saying{}, err
 	}
 	s.Release = a.Releases[i].Root
+	if s.Check {
+		g, err := h.given(a)
+		if err != nil {
+			return Saying{}, err
+		}
+		o, _, err := h.body(a, i, g, s)
+		said := Saying{Release: s.Release, What: s.What, Agency: o.name}
+		if s.What == "pass-on" {
+			said.To = h.nameOf(consent.AgencyID(s.To))
+		}
+		return said, err
+	}
 	if s.What != "extend" && s.What != "pass-on" {
 		if err := h.anyone(s.Order, "approve", a.Request, s.Digest()); err != nil {
 			return Saying{}, err
 		}
 		if s.What == "withdraw" && s.Holder == "" {
-			said, err := h.withdrawOf(a, i)
-			if err == nil && said.Release == "" {
-				err = node.WithHint(errors.New("it was taken back already"), "`porchlight home given` shows what the agency answers")
+			all, err := h.withdrawOf(a, i)
+			if err != nil {
+				return Saying{}, err
 			}
-			return said, err
+			if len(all) == 0 {
+				return Saying{}, node.WithHint(errors.New("it was taken back already"), "`porchlight home given` shows what the agency answers")
+			}
+			for _, other := range all[1:] {
+				all[0].Agency += " and " + other.Agency
+			}
+			return all[0], nil
 		}
 		return h.sayOf(a, i, s)
 	}
@@ -197,33 +220,33 @@ func (h *Home) sayOf(a *Answer, i int, s Say) (Saying, error) {
 }
 
 // takeBack queues a withdrawal of every release of an answer whose key left. The caller holds h.mu.
-func (h *Home) takeBack(a *Answer) (said bool, err error) {
+func (h *Home) takeBack(a *Answer) (said []Saying, err error) {
 	for i, r := range a.Releases {
 		if !r.Key || a.Grant == "" {
 			continue
 		}
-		s, err := h.withdrawOf(a, i)
+		of, err := h.withdrawOf(a, i)
+		said = append(said, of...)
 		if err != nil {
 			return said, err
 		}
-		said = said || s.Release != ""
 	}
 	return said, nil
 }
 
-// withdrawOf queues a withdrawal of a release to each agency that has it and was not sent one. The answer is about the first.
-func (h *Home) withdrawOf(a *Answer, i int) (first Saying, err error) {
+// withdrawOf queues a withdrawal of a release to each agency that has it and was not sent one.
+func (h *Home) withdrawOf(a *Answer, i int) (said []Saying, err error) {
 	g, err := h.given(a)
 	if err != nil {
-		return first, err
+		return nil, err
 	}
 	notes, err := h.notes(a)
 	if err != nil {
-		return first, err
+		return nil, err
 	}
 	all, err := h.holders(a, i, g, notes)
 	if err != nil {
-		return first, err
+		return nil, err
 	}
 	for _, o := range all {
 		if o.From != "" && !o.has(notes) || slices.ContainsFunc(a.Words, func(w Word) bool {
@@ -234,13 +257,11 @@ func (h *Home) withdrawOf(a *Answer, i int) (first Saying, err error) {
 		}
 		s, err := h.sayOf(a, i, Say{What: "withdraw", Holder: o.Holder})
 		if err != nil {
-			return first, err
+			return said, err
 		}
-		if first.Release == "" {
-			first = s
-		}
+		said = append(said, s)
 	}
-	return first, nil
+	return said, nil
 }
 
 // body is the document of what the owner says, held against what binds the holder whom it is said to.
@@ -527,7 +548,7 @@ func (h *Home) spoke(id string, at []int, accepted bool, failed error) error {
 			continue
 		}
 		w.Attempts++
-		w.Problem, w.NotBefore = failed.Error(), now.Add(backOff(w.Attempts))
+		w.Problem, w.NotBefore = inWords(failed), now.Add(backOff(w.Attempts))
 		if refused && w.Attempts >= 3 && !w.takesBack() || now.Sub(w.Queued) > wordsFor && w.Attempts >= wordsTries {
 			w.Ended = true
 			failed = errors.Join(failed, h.ledger.Note("node", "not taken in by the requester", w.Release, w.Problem))

@@ -226,15 +226,20 @@ func (a *app) writeConsequences(c home.Card, ap home.Approve) {
 func newWithdrawCommand(a *app) *cobra.Command {
 	var as string
 	cmd := &cobra.Command{
-		Use:   "withdraw ID",
-		Short: "Take an approved answer back",
-		Long: `Withdraws the answers to a request. What waits is not sent; what is being sent stops, and without its key
-the requester cannot open it. Of what arrived with its key the agency is told, on the way that it came,
-that you take it back: it has to delete it, or to declare in public which court's order stands in the way,
-and answers either way. What somebody copied out of its vault before cannot be called back.`,
-		Example: "  porchlight home withdraw 3f9a0c17b2e4",
+		Use:   "withdraw ID|RELEASE",
+		Short: "Take an approved answer back, or one clip that left",
+		Long: `Withdraws the answers to a request, or one clip of them by its release. What waits is not sent; what is being
+sent stops, and without its key the requester cannot open it. Of what arrived with its key the agency is
+told, on the way that it came, that you take it back, and so is everybody whom you let it be passed on to:
+each has to delete it, or to declare in public which court's order stands in the way, and answers either
+way; porchlight home given shows the answer. What somebody copied out of its vault before cannot be called
+back.`,
+		Example: "  porchlight home withdraw 3f9a0c17b2e4\n  porchlight home withdraw bafybeigdyrzt5sfp7ud",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
+			if strings.Trim(args[0], "0123456789abcdef") != "" { // no request's id
+				return a.say(ctx, home.Say{Release: args[0], What: "withdraw"}, as)
+			}
 			arg, err := a.refusal(ctx, args[0], "withdraw", as)
 			if err != nil {
 				return err
@@ -244,16 +249,20 @@ and answers either way. What somebody copied out of its vault before cannot be c
 				return err
 			}
 			return a.Show(list, func(w io.Writer) error {
-				if len(list) == 0 {
-					_, err := fmt.Fprintln(w, "there was no answer to withdraw")
-					return err
+				for _, s := range list {
+					if s.Stopped {
+						fmt.Fprintf(w, "answer %s is withdrawn: nothing more of it is sent\n", ui.Short(s.ID))
+					}
+					for _, told := range s.Told {
+						if err := writeSaying(w, told); err != nil {
+							return err
+						}
+					}
+					if !s.Stopped && len(s.Told) == 0 {
+						fmt.Fprintf(w, "answer %s was withdrawn before, and is on record as that now\n", ui.Short(s.ID))
+					}
 				}
-				var b strings.Builder
-				if err := a.writeAnswers(&b, list); err != nil {
-					return err
-				}
-				_, err := io.WriteString(w, strings.TrimPrefix(b.String(), "\n"))
-				return err
+				return nil
 			})
 		}),
 	}

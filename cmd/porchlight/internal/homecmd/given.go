@@ -13,6 +13,7 @@ import (
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/cli"
 	"github.com/porchlight-mesh/porchlight/cmd/porchlight/internal/ui"
 	"github.com/porchlight-mesh/porchlight/consent"
+	"github.com/porchlight-mesh/porchlight/footage/durable"
 	"github.com/porchlight-mesh/porchlight/node/home"
 )
 
@@ -125,7 +126,7 @@ func (a *app) writePromise(w io.Writer, p home.Promise) error {
 // say hands the node what the owner says about a release.
 func (a *app) say(ctx context.Context, s home.Say, as string) error {
 	if as != "" {
-		p, err := a.promised(ctx, s.Release)
+		p, err := a.promised(ctx, s.Release, "")
 		if err != nil {
 			return err
 		}
@@ -142,13 +143,67 @@ func (a *app) say(ctx context.Context, s home.Say, as string) error {
 		if got.Missing > 0 {
 			return writeMissing(w, got.By, got.Missing)
 		}
-		fmt.Fprintf(w, "%s is told about %s at %s, on the way that the clip took\n", got.Agency, ui.ShortRelease(got.Release), ui.UTC(got.Leaves))
-		if !got.Running {
-			fmt.Fprintln(w, "this node is not running: start it with `porchlight home run`")
-		}
-		_, err := fmt.Fprintf(w, "`porchlight home given %s` shows what the agency answers\n", ui.ShortRelease(got.Release))
-		return err
+		return writeSaying(w, got)
 	})
+}
+
+// writeSaying says who is told what and when, and where the answer appears.
+func writeSaying(w io.Writer, s home.Saying) error {
+	what, answers := "what you said about %s", "what they answer"
+	if s.What == "withdraw" {
+		what, answers = "that you take %s back", "their answer: that it is deleted, or which court's order stands in the way"
+	}
+	fmt.Fprintf(w, "%s: to be told at %s, on the way that the clip took, "+what+"\n", s.Agency, ui.UTC(s.Leaves), ui.ShortRelease(s.Release))
+	if !s.Running {
+		fmt.Fprintln(w, "this node is not running: start it with `porchlight home run`")
+	}
+	_, err := fmt.Fprintf(w, "`porchlight home given %s` shows %s\n", ui.ShortRelease(s.Release), answers)
+	return err
+}
+
+// lets shows what letting an agency do more with a clip means, and asks, before anything is signed. The node has checked by then that it would not
+// refuse it.
+func (a *app) lets(ctx context.Context, s home.Say, yes bool, as string) error {
+	check := s
+	check.Check = true
+	var would home.Saying
+	if err := a.atHome(ctx, "home.say", check, &would); err != nil {
+		return err
+	}
+	question, what := "Let them keep it for longer?", "keep it, where it is used, until "+ui.When(s.Until, a.Now())
+	if s.What == "pass-on" {
+		question, what = "Let them pass it on?", fmt.Sprintf("pass it on to %s (%s), which may keep it until the same terms end", would.To, s.To)
+		if s.KeepDays > 0 {
+			what += fmt.Sprintf(", and %d days at most", s.KeepDays)
+		}
+	}
+	if err := a.mayOrder(ctx, as); err != nil {
+		return err
+	}
+	p, err := a.promised(ctx, s.Release, s.Holder)
+	if err != nil {
+		return err
+	}
+	warning := ""
+	switch {
+	case p.State == home.StandDeleted || p.State == home.StandGone:
+		warning = "the clip is said to be deleted: there is nothing left to keep or to pass on, unless that was not true"
+	case p.State.Failed() && p.Breach == "":
+		warning = "they do not keep what they signed about it; once they sign something new, you can show nobody that: `porchlight home breach` comes first"
+	case p.State.Failed():
+		warning = "they do not keep what they signed about it"
+	}
+	if err := ui.Facts(a.Err, "release", p.Release, "with", p.Agency, "case", p.Case, "camera", p.Camera, "clip", ui.Span(p.From, p.Until),
+		"kept until", ui.When(p.Terms.RetainUntil.Time, a.Now()), "how it stands", standing(p), "you let them", what, "WARNING", warning,
+		"undone only by", "`porchlight home withdraw "+ui.ShortRelease(p.Release)+"`, which takes the clip back as a whole"); err != nil {
+		return err
+	}
+	a.Say("")
+	if err := a.Confirm(yes, question); err != nil {
+		return err
+	}
+	s.Release = p.Release
+	return a.say(ctx, s, as)
 }
 
 func newSayCommand(a *app) *cobra.Command {
@@ -178,11 +233,13 @@ the message that it answers.`,
 func newExtendCommand(a *app) *cobra.Command {
 	s := home.Say{What: "extend"}
 	var until, as string
+	var yes bool
 	cmd := &cobra.Command{
 		Use:   "extend RELEASE --until TIME",
 		Short: "Let the agency keep a clip for longer",
 		Long: `Signs that a clip that is used may be kept until a later time, within what the charter allows from today.
-Without your signature nothing but a court's hold, declared in public, keeps a clip beyond its terms.`,
+Without your signature nothing but a court's hold, declared in public, keeps a clip beyond its terms.
+It shows how the clip stands, and asks, before it signs.`,
 		Example: `  porchlight home extend bafybeigdyrzt5sfp7ud --until 2027-06-01T00:00:00Z`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) (err error) {
@@ -190,9 +247,10 @@ Without your signature nothing but a court's hold, declared in public, keeps a c
 			if s.Until, err = cli.ParseTime("until", until); err != nil {
 				return err
 			}
-			return a.say(ctx, s, as)
+			return a.lets(ctx, s, yes, as)
 		}),
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().StringVar(&until, "until", "", "`time` until which it may be kept")
 	holderFlag(cmd, &s.Holder, "which of its holders (default: the agency that you gave it to)")
 	asFlag(cmd, &as)
@@ -203,20 +261,23 @@ Without your signature nothing but a court's hold, declared in public, keeps a c
 func newPassOnCommand(a *app) *cobra.Command {
 	s := home.Say{What: "pass-on"}
 	var as string
+	var yes bool
 	cmd := &cobra.Command{
 		Use:   "pass-on RELEASE --to AGENCY",
 		Short: "Let the agency pass a clip on to another one",
 		Long: `Signs that the agency may pass a clip on to one other agency of the charter. The other one is bound by the
 same terms or tighter ones, tells your node that it has it, and may hand it to nobody unless you sign that,
 too (--holder). Agencies of a class that you denied never get it, and a clip that may only be looked at goes
-to nobody. Without your signature their node does not open it.`,
+to nobody. Without your signature their node does not open it. It shows how the clip stands, and asks, before
+it signs.`,
 		Example: `  porchlight home pass-on bafybeigdyrzt5sfp7ud --to 3b5e0f6d5a1c4e2f9b7a8c6d5e4f3a2b --keep-days 30`,
 		Args:    cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
 			s.Release = args[0]
-			return a.say(ctx, s, as)
+			return a.lets(ctx, s, yes, as)
 		}),
 	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	cmd.Flags().StringVar(&s.To, "to", "", "`id` of the agency that gets it")
 	cmd.Flags().IntVar(&s.KeepDays, "keep-days", 0, "`days` from today that it may keep it (default: until the terms end)")
 	holderFlag(cmd, &s.Holder, "which of its holders passes it on (default: the agency that you gave it to)")
@@ -236,23 +297,30 @@ func breachWords(state string) string {
 func newBreachCommand(a *app) *cobra.Command {
 	var arg home.BreachArg
 	var yes bool
-	var as string
+	var as, out string
 	cmd := &cobra.Command{
-		Use:   "breach RELEASE [--publish]",
+		Use:   "breach RELEASE [--out FILE] [--publish]",
 		Short: "Show everybody that the agency does not keep what it signed about a clip",
 		Long: `Where the docket fails what the agency signed about a clip, this shows the record that proves it, signed
 by the key of that one grant. Nothing leaves without --publish. Then it goes over two stewards after a
 random delay, and a steward publishes it; every home shows it on each request of that agency from then on.
+With --out the record goes to a file, for a lawyer or a paper: porchlight verify checks it.
 
 It opens that somebody answered this request, when the agency signed for the clip, and which of the
 docket's promises is that clip's. It does not say who you are, where you live, or what the clip shows.`,
 		Example: `  porchlight home breach bafybeigdyrzt5sfp7ud
+  porchlight home breach bafybeigdyrzt5sfp7ud --out breach.note
   porchlight home breach bafybeigdyrzt5sfp7ud --publish`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
 			arg.Release = args[0]
 			publish := arg.Publish
 			arg.Publish = false
+			if out != "" {
+				if err := cli.NewFile(out); err != nil {
+					return err
+				}
+			}
 			var got home.BreachStatus
 			if err := a.atHome(ctx, "home.breach", arg, &got); err != nil {
 				return err
@@ -271,10 +339,19 @@ docket's promises is that clip's. It does not say who you are, where you live, o
 					return err
 				}
 			}
+			if out != "" {
+				if err := durable.WriteFile(out, []byte(got.Note), 0o600); err != nil {
+					return err
+				}
+			}
 			return a.Show(got, func(w io.Writer) error {
 				if !publish {
 					who := cmp.Or(breachWords(got.Promise.Breach), "nobody but you has it so far")
-					fmt.Fprintf(w, "%s, case %s\n%s\n\nthe record (%s):\n\n%s\n", got.Promise.Agency, got.Promise.Case, got.Promise.Words, who, got.Note)
+					record := ":\n\n" + got.Note
+					if out != "" {
+						record = " is in " + out + "\n"
+					}
+					fmt.Fprintf(w, "%s, case %s\n%s\n\nthe record (%s)%s\n", got.Promise.Agency, got.Promise.Case, got.Promise.Words, who, record)
 					if got.Promise.Breach != "" {
 						return nil
 					}
@@ -289,6 +366,7 @@ docket's promises is that clip's. It does not say who you are, where you live, o
 			})
 		}),
 	}
+	cmd.Flags().StringVar(&out, "out", "", "`file` to write the record to; must not exist")
 	cmd.Flags().BoolVar(&arg.Publish, "publish", false, "make it public")
 	holderFlag(cmd, &arg.Holder, "whose docket (default: the first that fails)")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -301,14 +379,17 @@ func holderFlag(cmd *cobra.Command, to *consent.AgencyID, usage string) {
 	cmd.Flags().StringVar((*string)(to), "holder", "", "`id` of an agency that has it: "+usage)
 }
 
-// promised is the one release that left whose root begins so.
-func (a *app) promised(ctx context.Context, release string) (home.Promise, error) {
+// promised is the one release that left whose root begins so, as it stands with a holder; "" for the one that it was given to.
+func (a *app) promised(ctx context.Context, release string, holder consent.AgencyID) (home.Promise, error) {
 	var list []home.Promise
 	if err := a.atHome(ctx, "home.promises", home.PromisesArg{Release: release}, &list); err != nil {
 		return home.Promise{}, err
 	}
 	if len(list) == 0 || slices.ContainsFunc(list, func(p home.Promise) bool { return p.Release != list[0].Release }) {
 		return home.Promise{}, cli.Usage("`porchlight home given` lists them", "%d releases that left this home begin with %q", len(list), release)
+	}
+	if i := slices.IndexFunc(list, func(p home.Promise) bool { return p.AgencyID == holder }); i > 0 {
+		return list[i], nil
 	}
 	return list[0], nil
 }
