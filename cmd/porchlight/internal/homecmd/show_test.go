@@ -67,3 +67,29 @@ func TestTheCardShowsWhatIsNotKept(t *testing.T) {
 		}
 	}
 }
+
+// Before an owner is asked whether a clip may leave they see how it goes, and what is held against those that get it.
+func TestWhatApprovingMeansIsShown(t *testing.T) {
+	for want, show := range map[string]struct {
+		c  home.Card
+		ap home.Approve
+	}{
+		"goes              over two stewards, neither of whom sees both ends":         {},
+		"goes              straight: they will see this home's internet (IP) address": {ap: home.Approve{AddressShown: true}},
+		"HELD AGAINST THEM  owners showed once that the docket does not keep":         {c: home.Card{Promises: node.Promises{BreachesStand: 1}}},
+	} {
+		var out strings.Builder
+		a := &app{&cli.App{Now: time.Now, Err: &out}}
+		a.writeConsequences(show.c, show.ap)
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	// The card says what owners showed of this request itself.
+	var out strings.Builder
+	a := &app{&cli.App{Now: time.Now}}
+	if err := a.writeCard(&out, home.Card{Breaches: []node.Breach{{Fault: "missing", Due: "2026-12-06", Stands: true}}}); err != nil ||
+		!strings.Contains(out.String(), "breach shown by an owner") {
+		t.Error(out.String())
+	}
+}
