@@ -10,6 +10,55 @@ import (
 	"github.com/porchlight-mesh/porchlight/node"
 )
 
+// Fault is what the docket of one holder of a release did not keep, as its owner was told. It stays on record when the docket says it after all, or
+// its owner lets the release be kept for longer.
+type Fault struct {
+	Holder consent.AgencyID `json:"holder"`
+	Kind   grant.Fault      `json:"kind"`
+	Found  docket.Day       `json:"found"`
+	Over   docket.Day       `json:"over,omitempty"`   // since when it is so no more; "" while it is
+	Breach string           `json:"breach,omitempty"` // "leaving" or "public", where its owner shows that
+	Note   string           `json:"note,omitempty"`   // the record that its owner shows
+}
+
+// Words say what was found, until when it was so, and who was shown it.
+func (f Fault) Words() string {
+	s := fmt.Sprintf("%s, found on %s", f.Kind, f.Found)
+	if f.Over != "" {
+		s += ", until " + string(f.Over)
+	}
+	switch f.Breach {
+	case "leaving":
+		s += "; its breach record is on its way"
+	case "public":
+		s += "; its breach record is public"
+	}
+	return s
+}
+
+// fault is what the docket of a holder fails to keep now; nil where it keeps all, as far as its owner was told.
+func (r *Release) fault(holder consent.AgencyID) *Fault {
+	for i := range r.Faults {
+		if f := &r.Faults[i]; f.Holder == holder && f.Over == "" {
+			return f
+		}
+	}
+	return nil
+}
+
+// judged notes what the docket of a holder fails to keep now, "" for nothing, and returns it.
+func (r *Release) judged(holder consent.AgencyID, kind grant.Fault, today docket.Day) *Fault {
+	f := r.fault(holder)
+	if f != nil && f.Kind != kind {
+		f.Over, f = today, nil // another fault is another record
+	}
+	if f == nil && kind != "" {
+		r.Faults = append(r.Faults, Fault{Holder: holder, Kind: kind, Found: today})
+		f = &r.Faults[len(r.Faults)-1]
+	}
+	return f
+}
+
 // BreachArg is the arguments of "home.breach": the release, and whether everybody is to see what a holder's docket does not keep.
 type BreachArg struct {
 	Release string           `json:"release"`
