@@ -161,6 +161,19 @@ func writeSaying(w io.Writer, s home.Saying) error {
 	return err
 }
 
+// warning is what an owner has to know before they let an agency do more with a clip; "" where all is well.
+func warning(p home.Promise) string {
+	switch {
+	case p.State == home.StandDeleted || p.State == home.StandGone:
+		return "the clip is said to be deleted: there is nothing left to keep or to pass on, unless that was not true"
+	case p.State.Failed() && p.Breach == "":
+		return "they do not keep what they signed about it; once they sign something new, you can show nobody that: `porchlight home breach` comes first"
+	case p.State.Failed():
+		return "they do not keep what they signed about it"
+	}
+	return ""
+}
+
 // lets shows what letting an agency do more with a clip means, and asks, before anything is signed. The node has checked by then that it would not
 // refuse it.
 func (a *app) lets(ctx context.Context, s home.Say, yes bool, as string) error {
@@ -184,17 +197,8 @@ func (a *app) lets(ctx context.Context, s home.Say, yes bool, as string) error {
 	if err != nil {
 		return err
 	}
-	warning := ""
-	switch {
-	case p.State == home.StandDeleted || p.State == home.StandGone:
-		warning = "the clip is said to be deleted: there is nothing left to keep or to pass on, unless that was not true"
-	case p.State.Failed() && p.Breach == "":
-		warning = "they do not keep what they signed about it; once they sign something new, you can show nobody that: `porchlight home breach` comes first"
-	case p.State.Failed():
-		warning = "they do not keep what they signed about it"
-	}
 	if err := ui.Facts(a.Err, "release", p.Release, "with", p.Agency, "case", p.Case, "camera", p.Camera, "clip", ui.Span(p.From, p.Until),
-		"kept until", ui.When(p.Terms.RetainUntil.Time, a.Now()), "how it stands", standing(p), "you let them", what, "WARNING", warning,
+		"kept until", ui.When(p.Terms.RetainUntil.Time, a.Now()), "how it stands", standing(p), "you let them", what, "WARNING", warning(p),
 		"undone only by", "`porchlight home withdraw "+ui.ShortRelease(p.Release)+"`, which takes the clip back as a whole"); err != nil {
 		return err
 	}

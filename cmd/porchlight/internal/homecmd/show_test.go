@@ -93,3 +93,26 @@ func TestWhatApprovingMeansIsShown(t *testing.T) {
 		t.Error(out.String())
 	}
 }
+
+// Who lets an agency do more with a clip is warned where it is overdue or gone; what was broken before stands beside how it stands now.
+func TestAnOwnerIsWarnedBeforeTheyLetMore(t *testing.T) {
+	for _, tc := range []struct {
+		p    home.Promise
+		want string
+	}{
+		{home.Promise{State: home.StandPromised}, ""},
+		{home.Promise{State: home.StandOverdue}, "`porchlight home breach` comes first"},
+		{home.Promise{State: home.StandOverdue, Breach: "public"}, "do not keep what they signed"},
+		{home.Promise{State: home.StandDeleted}, "said to be deleted"},
+		{home.Promise{State: home.StandGone}, "said to be deleted"},
+	} {
+		if got := warning(tc.p); !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
+			t.Errorf("%s: %q", tc.p.State, got)
+		}
+	}
+	f := home.Fault{Kind: "overdue", Found: "2026-12-27", Over: "2026-12-30", Breach: "public"}
+	if got := standing(home.Promise{State: home.StandPromised, Words: "in the docket", Faults: []home.Fault{f}}); got !=
+		"in the docket; BROKEN BEFORE: overdue, found on 2026-12-27, until 2026-12-30; its breach record is public" {
+		t.Error(got)
+	}
+}
