@@ -166,7 +166,11 @@ func TestPromise09WhatWasGivenStaysBoundWhenItsHolderMayAskNoMore(t *testing.T) 
 		c.Removed = []charter.Removal{{Agency: c.Agencies[0].ID(), Name: c.Agencies[0].Name, Reason: "no report of 3 May"}}
 		c.Agencies = c.Agencies[1:]
 	}, ana, ben, n.police, n.steward)
-	ben.do("home.say", home.Say{Release: ben.stands(home.StandHeld).Release, What: "statement", Text: "The car stood there since noon."}, nil)
+	given := ben.stands(home.StandHeld)
+	if !strings.Contains(given.Words, "the charter has not listed the agency since ") {
+		t.Errorf("its owner is told: %s", given.Words)
+	}
+	ben.do("home.say", home.Say{Release: given.Release, What: "statement", Text: "The car stood there since noon."}, nil)
 	if p := takesBack(ben); !heard(p, "withdrawn") || !heard(p, "statement (on its way)") {
 		t.Errorf("%+v", p.Said)
 	}
