@@ -278,7 +278,7 @@ func TestPropertyTheLogIsWhatListsSay(t *testing.T) {
 	})
 	t.Logf("%d entries, sound ones %v", counted, good)
 	for _, kind := range []string{"enrol", "revoke", "request", "resolve", "supersede", "report", "outcome"} {
-		if good[kind] == 0 && flag.Lookup("rapid.checks").Value.String() == "10000" {
+		if good[kind] == 0 && flag.Lookup("rapid.checks").Value.String() == "10000" && !testing.Short() { // rapid shortens itself
 			t.Errorf("no sound %s among %d entries", kind, counted)
 		}
 	}
