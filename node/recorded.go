@@ -401,9 +401,22 @@ func (p *Peer) findAgency(called string) (consent.AgencyID, error) {
 		}
 	}
 	if len(found) != 1 {
-		return "", WithHint(fmt.Errorf("%d agencies of this mesh are called %q", len(found), called), "give the whole name, or at least 6 digits of the id; `porchlight observe record` lists them all")
+		return "", WithHint(fmt.Errorf("%d agencies of this mesh are called %q", len(found), called), "give the whole name, or at least 6 digits of the id; `porchlight agencies` lists those that the charter admits, `porchlight observe record` all")
 	}
 	return found[0], nil
+}
+
+// AgencyCalled is the agency that the charter admits, by its name, its id or the beginning of it.
+func (p *Peer) AgencyCalled(called string) (charter.Agency, error) {
+	id, err := p.findAgency(called)
+	if err != nil {
+		return charter.Agency{}, err
+	}
+	a, ok := p.Agency(id)
+	if !ok {
+		return a, WithHint(fmt.Errorf("the charter no longer admits agency %q", called), "`porchlight agencies` lists those that it admits")
+	}
+	return a, nil
 }
 
 func (p *Peer) showRequests(_ context.Context, arg RequestsArg) (RequestsPage, error) {

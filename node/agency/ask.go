@@ -12,11 +12,11 @@ import (
 
 // Question is the arguments of "agency.ask": what is asked of the owner of a release, whom nobody here knows.
 type Question struct {
-	Release string           `json:"release"` // root CID or the beginning of it
-	Ask     grant.Ask        `json:"ask"`
-	Reason  string           `json:"reason"`
-	Until   time.Time        `json:"until,omitzero"` // of an extension
-	To      consent.AgencyID `json:"to,omitempty"`   // of passing on
+	Release string    `json:"release"` // root CID or the beginning of it
+	Ask     grant.Ask `json:"ask"`
+	Reason  string    `json:"reason"`
+	Until   time.Time `json:"until,omitzero"` // of an extension
+	To      string    `json:"to,omitempty"`   // of passing on: an agency's name, id, or the beginning of one
 }
 
 // Asked is the answer: the message waits for a place in a daily entry.
@@ -40,16 +40,19 @@ func (a *Agency) ask(_ context.Context, q Question) (Asked, error) {
 	if !ok || plan.Messages == 0 {
 		return Asked{}, node.WithHint(errors.New("the charter has no daily entries with messages, so owners cannot be asked"), "its signers can add them: `porchlight charter propose --help`")
 	}
+	var to consent.AgencyID
 	if q.To != "" {
-		if _, ok := a.peer.Agency(q.To); !ok {
-			return Asked{}, node.WithHint(errors.New("the charter admits no such agency"), "`porchlight charter show` lists the agencies and their ids")
+		g, err := a.peer.AgencyCalled(q.To)
+		if err != nil {
+			return Asked{}, err
 		}
+		to = g.ID()
 	}
 	key, err := a.receptionKey(h.signer(&k))
 	if err != nil {
 		return Asked{}, err
 	}
-	m := grant.Message{Grant: h.id, CID: consent.ReleaseID(k.Root), Ask: q.Ask, Reason: q.Reason, To: q.To, Created: consent.At(a.peer.Now()), Key: key.Verifier()}
+	m := grant.Message{Grant: h.id, CID: consent.ReleaseID(k.Root), Ask: q.Ask, Reason: q.Reason, To: to, Created: consent.At(a.peer.Now()), Key: key.Verifier()}
 	if !q.Until.IsZero() {
 		m.RetainUntil = consent.At(q.Until)
 	}

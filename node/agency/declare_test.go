@@ -406,7 +406,7 @@ func TestAnOwnerIsAsked(t *testing.T) {
 	ok(t, err)
 	a := d.held(func(g *grant.Grant) { g.Reach = owner.Recipient().String() })
 	for name, q := range map[string]Question{"no reason": {Ask: grant.AskStatement}, "no end": {Ask: grant.AskExtension, Reason: "The trial was put off."}, "another thing": {Ask: "name", Reason: "Who are you?"},
-		"unknown agency": {Ask: grant.AskPassOn, Reason: "It is theirs.", To: consent.AgencyID(consent.HashText(nil)[:32])}} {
+		"unknown agency": {Ask: grant.AskPassOn, Reason: "It is theirs.", To: consent.HashText(nil)[:32]}} {
 		q.Release = a.root
 		if _, err := d.agency.ask(t.Context(), q); err == nil {
 			t.Errorf("%s: asked", name)
@@ -428,5 +428,16 @@ func TestAnOwnerIsAsked(t *testing.T) {
 	ok(t, err)
 	if m.Ask != grant.AskStatement || m.Grant != grant.IDOf(a.note) {
 		t.Errorf("%+v", m)
+	}
+	// An agency is named as the lists show it.
+	for i, to := range []string{"Elmford Police", string(d.agency.agency[:12])} {
+		_, err := d.agency.ask(t.Context(), Question{Release: a.root, Ask: grant.AskPassOn, Reason: "They go on with the case.", To: to})
+		ok(t, err)
+		load, _ := d.agency.vault.load(1536)
+		note, err := node.OpenMessage(owner, load.Messages[i+1])
+		ok(t, err)
+		if m, err := grant.OpenMessage(note, d.ask.ReceptionKey); err != nil || m.To != d.agency.agency {
+			t.Errorf("%q: %q, %v", to, m.To, err)
+		}
 	}
 }

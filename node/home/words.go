@@ -80,7 +80,7 @@ type Say struct {
 	Until    time.Time        `json:"until,omitzero"`
 	Text     string           `json:"text,omitempty"`
 	Answers  string           `json:"answers,omitempty"` // the id of the message that a statement answers, or its beginning
-	To       string           `json:"to,omitempty"`      // of passing on: agency id
+	To       string           `json:"to,omitempty"`      // of passing on: an agency's name, id, or the beginning of one
 	Holder   consent.AgencyID `json:"holder,omitempty"`  // whom it is said to; "" for the agency that it was granted to, of a statement whoever asked, and of a withdrawal everybody who has it
 	KeepDays int              `json:"keep_days,omitempty"`
 	Order    string           `json:"order,omitempty"` // of a household: one person's signed order (household.go)
@@ -301,9 +301,9 @@ func (h *Home) body(a *Answer, i int, g given, s Say) (o holder, _ consent.Body,
 		}
 		return o, t, t.Check()
 	case "pass-on":
-		to, ok := h.peer.Agency(consent.AgencyID(s.To))
-		if !ok {
-			return o, nil, node.WithHint(fmt.Errorf("the charter admits no agency %q", s.To), "`porchlight charter show` lists the agencies and their ids")
+		to, err := h.peer.AgencyCalled(s.To)
+		if err != nil {
+			return o, nil, err
 		}
 		if slices.ContainsFunc(a.Words, func(w Word) bool {
 			x, err := grant.OpenOnward([]byte(w.Note))
@@ -322,7 +322,7 @@ func (h *Home) body(a *Answer, i int, g given, s Say) (o holder, _ consent.Body,
 			terms.UnusedUntil = terms.RetainUntil
 		}
 		on := grant.Onward{Grant: g.id, CID: cid, From: o.Holder, To: to.ID(), Terms: terms, Created: now, Key: g.grant.Key}
-		_, err := o.PassOn(on, to.Class)
+		_, err = o.PassOn(on, to.Class)
 		return o, on, err
 	}
 	return o, nil, fmt.Errorf("nothing called %q can be said", s.What)

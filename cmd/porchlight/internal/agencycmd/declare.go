@@ -219,7 +219,7 @@ func (a *app) draftEntry(ctx context.Context, command string, args any, out stri
 
 func newAskCommand(a *app) *cobra.Command {
 	var q agency.Question
-	var ask, until, to string
+	var ask, until string
 	cmd := &cobra.Command{
 		Use:   "ask RELEASE --for WHAT --reason TEXT",
 		Short: "Ask the owner of a release for something, without learning who they are",
@@ -233,15 +233,15 @@ An extension names --until, passing on names --to.`, join(grant.Asks())),
   porchlight agency ask bafybeigdyrzt5sfp7ud --for pass-on --to 3b5e0f6d5a1c4e2f9b7a8c6d5e4f3a2b --reason "The prosecutor needs it."`,
 		Args: cobra.ExactArgs(1),
 		RunE: a.Do(func(ctx context.Context, args []string) error {
-			q.Release, q.Ask, q.To = args[0], grant.Ask(ask), consent.AgencyID(to)
+			q.Release, q.Ask = args[0], grant.Ask(ask)
 			if !slices.Contains(grant.Asks(), q.Ask) {
 				return cli.Usage("what can be asked for: "+join(grant.Asks()), "--for %q is nothing that can be asked for", ask)
 			}
 			if (q.Ask == grant.AskExtension) != (until != "") {
 				return cli.Usage("`--for extension --until 2027-06-01T00:00:00Z`", "--until says until when, with --for extension and with nothing else")
 			}
-			if (q.Ask == grant.AskPassOn) != (to != "") {
-				return cli.Usage("`porchlight observe record` lists the ids", "--to says to whom, with --for pass-on and with nothing else")
+			if (q.Ask == grant.AskPassOn) != (q.To != "") {
+				return cli.Usage("`porchlight agencies` lists the agencies", "--to says to whom, with --for pass-on and with nothing else")
 			}
 			if until != "" {
 				var err error
@@ -262,7 +262,7 @@ An extension names --until, passing on names --to.`, join(grant.Asks())),
 	cmd.Flags().StringVar(&ask, "for", "", "`what` is asked for: "+join(grant.Asks()))
 	cmd.Flags().StringVar(&q.Reason, "reason", "", "why, in one line `text` that the owner reads")
 	cmd.Flags().StringVar(&until, "until", "", "`time` until which the release is to be kept")
-	cmd.Flags().StringVar(&to, "to", "", "`id` of the agency that it is to be passed on to")
+	cmd.Flags().StringVar(&q.To, "to", "", "`agency` that it is to be passed on to: its name or id")
 	cli.MustFlags(cmd, "for", "reason")
 	return cmd
 }
