@@ -83,7 +83,7 @@ func (a *Agency) draftRenewal(d DraftHold, h docket.Hold) (Drafted, error) {
 	}
 	i := slices.IndexFunc(live, func(l docket.LiveHold) bool { return strings.HasPrefix(l.ID, d.Renews) })
 	if i < 0 {
-		return Drafted{}, node.WithHint(fmt.Errorf("no live hold %q", d.Renews), "`porchlight agency holds` lists them; one that is over cannot be renewed, a new order is another hold")
+		return Drafted{}, node.WithHint(fmt.Errorf("no live hold %q", d.Renews), "`porchlight agency hold list` lists them; one that is over cannot be renewed, a new order is another hold")
 	}
 	h.Renews, h.Court, h.Number, h.Covers = live[i].ID, live[i].Court, live[i].Number, live[i].Covers
 	for _, name := range d.Releases {

@@ -179,7 +179,10 @@ func (a *app) signDraft(file, keyFile string, yes bool) error {
 	for _, id := range ids {
 		out.Signed = append(out.Signed, id.Name)
 	}
-	next := fmt.Sprintf("next: porchlight agency request publish %s", file)
+	next := "next: porchlight agency publish " + file
+	if d.body.Kind() == request.Kind {
+		next = "next: porchlight agency request publish " + file
+	}
 	if len(ids) < len(d.signers) {
 		next = fmt.Sprintf("next: %s signs it", d.signers[len(ids)].key.Name())
 	} else if err := d.open(signed); err != nil {
