@@ -433,7 +433,7 @@ func TestAnOwnerIsAsked(t *testing.T) {
 	for i, to := range []string{"Elmford Police", string(d.agency.agency[:12])} {
 		_, err := d.agency.ask(t.Context(), Question{Release: a.root, Ask: grant.AskPassOn, Reason: "They go on with the case.", To: to})
 		ok(t, err)
-		load, _ := d.agency.vault.load(1536)
+		load, _, _ := d.agency.vault.load(d.agency.peer.Charter().Daily)
 		note, err := node.OpenMessage(owner, load.Messages[i+1])
 		ok(t, err)
 		if m, err := grant.OpenMessage(note, d.ask.ReceptionKey); err != nil || m.To != d.agency.agency {
