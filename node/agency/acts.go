@@ -130,7 +130,6 @@ func (a *Agency) use(_ context.Context, args Act) (Used, error) {
 // a hold keeps is used no more: its deadline stays what it was.
 func (a *Agency) mark(o opens, f func(*kept)) (Used, error) {
 	out := Used{Release: o.k.Root}
-	fresh := false
 	err := a.vault.change(o.h, o.k.Root, a.late(), func(k *kept) error {
 		if o.Act.Act != grant.ActExport { // the terms may have come to their end since it was admitted
 			if err := a.vault.canDo(o.h, k, a.late()); err != nil {
@@ -146,9 +145,10 @@ func (a *Agency) mark(o opens, f func(*kept)) (Used, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		fresh = !k.Used || err != nil
+		fresh := !k.Used || err != nil
 		k.Used = true
 		if fresh {
+			k.Untold = true
 			if receipt, err = a.receipt(o.h, k); err != nil {
 				return err
 			}
@@ -159,10 +159,28 @@ func (a *Agency) mark(o opens, f func(*kept)) (Used, error) {
 		out.Receipt, out.KeyUntil = string(receipt), o.h.deadline(k)
 		return nil
 	})
-	if err == nil && fresh {
-		err = a.queueFor(o.h, []byte(out.Receipt))
+	if err := a.tellUsed(); err != nil {
+		a.peer.Log.Error("an owner is told later that a release is used", "err", err)
 	}
 	return out, err
+}
+
+// tellUsed leaves the receipts that say that a release is used for their owners; a crash may have come before.
+func (a *Agency) tellUsed() error {
+	var errs []error
+	for h, roots := range a.vault.which(func(k *kept) bool { return k.Untold && k.State != "deleted" }) {
+		for _, root := range roots {
+			receipt, err := os.ReadFile(a.vault.path(h.id, root+".used.receipt"))
+			if err == nil {
+				err = a.queueFor(h, receipt)
+			}
+			if err == nil {
+				err = a.vault.note(h, root, func(k *kept) error { k.Untold = false; return nil })
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // export writes the clip of a release to a file, and answers only if it is the one the owner signed for. What is in a person's hands is on record

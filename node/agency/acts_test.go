@@ -105,6 +105,25 @@ func TestWhoMayOpenARelease(t *testing.T) {
 	}
 }
 
+// Its owner is told that a release is used, also where a crash or a bad disk came between the receipt and its place among the messages.
+func TestAnOwnerIsToldOfAUseAfterACrash(t *testing.T) {
+	d := newDesk(t)
+	a := d.opened(nil)
+	messages := d.agency.vault.messagesPath()
+	ok(t, os.Mkdir(messages, 0o700)) // no file can be written there
+	u, err := d.agency.use(t.Context(), Act{Note: a.act(grant.ActUse, "it shows the car")})
+	ok(t, err)
+	ok(t, d.agency.Close())
+	ok(t, os.Remove(messages))
+	d.open()
+	for range 2 {
+		ok(t, d.agency.expire())
+	}
+	if m := d.agency.vault.messages; len(m) != 1 || m[0].Note != u.Receipt || m[0].Reach != a.grant.Reach {
+		t.Errorf("messages wait: %+v", m)
+	}
+}
+
 // What is used is kept for longer, under one receipt; what is exported is used.
 func TestUseAndExport(t *testing.T) {
 	d := newDesk(t)

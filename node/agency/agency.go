@@ -242,7 +242,7 @@ func (a *Agency) expire() error {
 	})
 	return errors.Join(unheld, err, a.vault.dropExpired(now, func(h *held) error {
 		return a.custody.Note("node", "incomplete grant dropped", string(h.id), "its home did not come back")
-	}), a.vault.orphans(), a.sweepCards(), a.introduce())
+	}), a.vault.orphans(), a.sweepCards(), a.introduce(), a.tellUsed())
 }
 
 // gaveWay is told of an incomplete release that was let go for another.

@@ -104,6 +104,7 @@ type kept struct {
 	Introduced bool `json:"introduced,omitempty"`
 	// What people did with it. One that was passed on was exported, and one that was exported was used, unless only a hold kept it by then.
 	Used     bool `json:"used,omitempty"`
+	Untold   bool `json:"untold,omitempty"` // that it is used, to its owner
 	Exported bool `json:"exported,omitempty"`
 	PassedOn bool `json:"passed_on,omitempty"`
 
