@@ -15,13 +15,32 @@ import (
 
 // day lets the story's calendar go on to a day. The agency's node is off meanwhile: what it missed it makes up for, once its witnesses have told
 // it that its clock is right.
-func (s *story) day(n int) error {
+func (s *story) day(ctx context.Context, n int) error {
+	if err := s.level(ctx); err != nil {
+		return err
+	}
 	s.stop("agency")
 	if err := os.WriteFile(s.path("calendar"), []byte(strconv.Itoa(n)+"\n"), 0o644); err != nil {
 		return err
 	}
 	time.Sleep(2 * lookEvery) // until all have looked
 	return s.run("agency", "agency")
+}
+
+// level waits until all have the whole docket: what is known to be longer than what anybody gives counts as withheld a quarter of an hour
+// later, and the calendar turns over weeks at once.
+func (s *story) level(ctx context.Context) error {
+	return s.until(ctx, "all to have the docket", func() (bool, error) {
+		size := int64(-1)
+		for _, name := range append([]string{"agency", "observer", "steward", "steward2"}, dirs()...) {
+			all, err := s.agencies(ctx, name)
+			if err != nil || len(all) != 1 || size >= 0 && all[0].Entries != size {
+				return false, err
+			}
+			size = all[0].Entries
+		}
+		return true, nil
+	})
 }
 
 // stands waits until what an owner gave stands so.
@@ -39,7 +58,7 @@ func (s *story) stands(ctx context.Context, dir string, want home.Stand) (p home
 
 // pass lets weeks pass: the deadline comes, the key dies, and the docket says so.
 func (s *story) pass(ctx context.Context) error {
-	if err := s.day(3); err != nil {
+	if err := s.day(ctx, 3); err != nil {
 		return err
 	}
 	p, err := s.stands(ctx, "ana", home.StandPromised)
@@ -49,7 +68,7 @@ func (s *story) pass(ctx context.Context) error {
 	s.say(Step{Step: "promised", Text: fmt.Sprintf("Three days later. The docket now holds, among dummies, the promise to delete Ana's clip by %s. Nobody but her node and the agency can tell which it is.", p.Due),
 		Command: line("home", "given", "--dir", "ana"), Data: p})
 	for _, day := range []int{18, 34} {
-		if err := s.day(day); err != nil {
+		if err := s.day(ctx, day); err != nil {
 			return err
 		}
 		if err := s.until(ctx, "the docket's daily entries", func() (bool, error) {
@@ -106,7 +125,7 @@ func (s *story) cheat(ctx context.Context) error {
 	}
 	s.say(Step{Step: "again", Text: "The police ask a second time, which is the last for this case. Now Ben agrees. But somebody changed the police's node: it keeps Ben's clip for ever.",
 		Command: line("home", "approve", id[:12], "--dir", "ben", "--camera", "driveway", "--retention-days", "30", "--faces-visible")})
-	if err := s.day(36); err != nil {
+	if err := s.day(ctx, 36); err != nil {
 		return err
 	}
 	if _, err := s.stands(ctx, "ben", home.StandPromised); err != nil {
@@ -116,7 +135,7 @@ func (s *story) cheat(ctx context.Context) error {
 		return err
 	}
 	for _, day := range []int{54, 72} {
-		if err := s.day(day); err != nil {
+		if err := s.day(ctx, day); err != nil {
 			return err
 		}
 		if err := s.until(ctx, "the docket's daily entries", func() (bool, error) {
@@ -159,6 +178,9 @@ func (s *story) cheat(ctx context.Context) error {
 func (s *story) change(ctx context.Context, request string) error {
 	var held []agency.Held
 	if err := s.do(ctx, &held, "agency", "vault", "--dir", "agency"); err != nil {
+		return err
+	}
+	if err := s.level(ctx); err != nil {
 		return err
 	}
 	s.stop("agency")
