@@ -82,18 +82,28 @@ func Run(ctx context.Context, opt Options) error {
 		s.say(Step{Step: "end", Text: "The demo failed: " + err.Error() + ". Everything is in " + s.Dir + ", each node's log beside its folder.", OK: &ok})
 		return err
 	}
+	took := time.Since(s.start).Seconds()
 	if opt.Stay {
-		s.say(Step{Step: "stay", Text: "The nodes keep running. Look around with the commands above; press Ctrl-C to stop."})
+		s.say(Step{Step: "stay", Text: "The nodes keep running, by the story's calendar, which is ahead of this machine's. Look around in another terminal; press Ctrl-C here to stop."})
+		s.lookAround(s.Exe)
 		<-ctx.Done()
 	}
 	s.stopAll()
 	ok := true
-	s.say(Step{Step: "end", Text: fmt.Sprintf("Done in %.0f s. Everything can be looked at in %s. The story's calendar is ahead of this machine's; a command goes by it so:",
-		time.Since(s.start).Seconds(), s.Dir), Data: map[string]string{"dir": s.Dir}, OK: &ok})
-	if !s.JSON {
-		fmt.Fprintf(s.Out, "    $ porchlight %s %s home given --dir %s\n", CalendarArg, s.path("calendar"), s.path("ben"))
-	}
+	s.say(Step{Step: "end", Text: fmt.Sprintf("Done in %.0f s. Everything can be looked at in %s, by the story's calendar:", took, s.Dir), Data: map[string]string{"dir": s.Dir}, OK: &ok})
+	s.lookAround("porchlight")
 	return nil
+}
+
+// lookAround says what to type so that a command goes by the story's calendar, and shows some.
+func (s *story) lookAround(exe string) {
+	if s.JSON {
+		return
+	}
+	fmt.Fprintf(s.Out, "    $ cd %s\n    $ alias porchlight='%s %s %s'\n", s.Dir, exe, CalendarArg, s.path("calendar"))
+	for _, show := range []string{"home given --dir ben", "home inbox --dir chloe --all", "observe record --dir observer", "agencies --dir edith"} {
+		fmt.Fprintf(s.Out, "    $ porchlight %s\n", show)
+	}
 }
 
 func (s *story) say(st Step) {

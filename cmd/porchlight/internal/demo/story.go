@@ -47,7 +47,7 @@ const (
 const jurisdiction = `{"type":"Polygon","coordinates":[[[-40.05,43.97],[-39.95,43.97],[-39.95,44.05],[-40.05,44.05],[-40.05,43.97]]]}`
 
 func (s *story) tell(ctx context.Context) error {
-	s.say(Step{Step: "start", Text: "Porchlight demo: one street, one agency, one request. Real nodes on this machine's loopback, in " + s.Dir})
+	s.say(Step{Step: "start", Text: "Porchlight demo: one street, one agency, ten weeks by a calendar of its own. Real nodes on this machine's loopback, in " + s.Dir})
 	if err := s.found(ctx); err != nil {
 		return err
 	}
