@@ -51,7 +51,7 @@ func Do[A, R any](f func(ctx context.Context, args A) (R, error)) Command {
 func (c Commands) Call(ctx context.Context, name string, args, result any) error {
 	f, ok := c[name]
 	if !ok {
-		return WithHint(fmt.Errorf("this node has no command %q", name), "look at `porchlight status` for the role of this folder")
+		return WithHint(fmt.Errorf("this node has no command %q", name), "is this the folder of another role?")
 	}
 	raw, err := json.Marshal(args)
 	if err != nil {

@@ -73,11 +73,17 @@ func CreateWith(disk durable.Disk, dir string, role Role, files map[string][]byt
 	return disk.WriteFile(filepath.Join(dir, "role"), []byte(string(role)+"\n"), 0o600)
 }
 
+// noNode is a folder that holds no node.
+type noNode string
+
+func (dir noNode) Error() string    { return string(dir) + " holds no node" }
+func (noNode) Is(target error) bool { return target == fs.ErrNotExist }
+
 // RoleOf says which role's node a folder holds. errors.Is(err, fs.ErrNotExist) where it holds none.
 func RoleOf(dir string) (Role, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "role"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", WithHint(fmt.Errorf("%s holds no node: %w", dir, fs.ErrNotExist), "make one with `porchlight join LINK --dir "+dir+"` or `porchlight ROLE init --dir "+dir+"`")
+		return "", WithHint(noNode(dir), "make one with `porchlight join LINK --dir "+dir+"` or `porchlight ROLE init --dir "+dir+"`")
 	}
 	if err != nil {
 		return "", err

@@ -62,6 +62,9 @@ func (a *app) signAct(ctx context.Context, n node.Caller, kind grant.ActKind, re
 // withAgency has work call the agency's node, or its folder.
 func (a *app) withAgency(ctx context.Context, work func(node.Caller) error) error {
 	dir, err := a.Folder(string(node.Agency))
+	if err == nil {
+		err = cli.HoldsRole(dir, node.Agency)
+	}
 	if err != nil {
 		return err
 	}

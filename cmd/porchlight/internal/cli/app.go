@@ -67,14 +67,23 @@ func (a *App) Main(ctx context.Context, root *cobra.Command, args []string) int 
 	if err == nil {
 		return exitOK
 	}
-	code, hint := exitCode(err), hintOf(err)
+	code, hint, text := exitCode(err), hintOf(err), err.Error()
+	if gone, ok := errors.AsType[*fs.PathError](err); ok && errors.Is(gone, fs.ErrNotExist) {
+		text = strings.Replace(text, gone.Error(), "there is no file "+gone.Path, 1)
+		if hint == "" && !filepath.IsAbs(gone.Path) {
+			hint = "its name is taken from the folder that you are in"
+		}
+		if strings.HasSuffix(gone.Path, ".key") {
+			hint = "name the .key file of the person who signs; `porchlight key new` makes one"
+		}
+	}
 	if !a.started && code == exitFailed {
 		code = exitUsage
 	}
 	if code == exitUsage && hint == "" {
 		hint = "`" + cmd.CommandPath() + " --help` shows how it is used"
 	}
-	fmt.Fprintf(a.Err, "porchlight: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(a.Err, "porchlight: %s\n", oneLine(text))
 	if hint != "" {
 		fmt.Fprintf(a.Err, "  hint: %s\n", ui.Clean(hint))
 	}

@@ -51,9 +51,29 @@ func open(ctx context.Context, dir string, opt node.Options) (runner, error) {
 	return o, nil
 }
 
+// HoldsRole is an error unless a folder holds a node of a role.
+func HoldsRole(dir string, role node.Role) error {
+	held, err := node.RoleOf(dir)
+	if err == nil && held != role {
+		err = node.WithHint(fmt.Errorf("%s holds a node of role %s, not %s", dir, held, role),
+			fmt.Sprintf("name another folder with --dir; `porchlight %s --help` lists what this one's node can do", held))
+	}
+	return err
+}
+
+// knows is an error unless a folder holds a node that knows a command: those of one role alone begin with its name.
+func knows(dir, command string) error {
+	of, _, _ := strings.Cut(command, ".")
+	if role, err := node.ParseRole(of); err == nil {
+		return HoldsRole(dir, role)
+	}
+	_, err := node.RoleOf(dir)
+	return err
+}
+
 // Call runs a command in the node of a folder, which must be running.
 func (a *App) Call(ctx context.Context, dir, command string, args, result any) error {
-	if _, err := node.RoleOf(dir); err != nil {
+	if err := knows(dir, command); err != nil {
 		return err
 	}
 	err := node.Dial(dir).Call(ctx, command, args, result)
@@ -87,7 +107,7 @@ func patiently(ctx context.Context, try func() error) error {
 
 // CallEither runs a command in the running node, or on the folder where none runs.
 func (a *App) CallEither(ctx context.Context, dir, command string, args, result any) error {
-	if _, err := node.RoleOf(dir); err != nil {
+	if err := knows(dir, command); err != nil {
 		return err
 	}
 	return patiently(ctx, func() error {

@@ -72,6 +72,9 @@ func (a *app) witness(dir string, role node.Role, name, out string) error {
 	}
 	k, err := node.MakeWitness(dir, name)
 	if _, locked := errors.AsType[*durable.LockedError](err); locked {
+		if err := cli.HoldsRole(dir, role); err != nil {
+			return err
+		}
 		return node.WithHint(fmt.Errorf("the node of %s is running", dir), fmt.Sprintf("stop it, and start it again afterwards with `porchlight %s run --dir %s`", role, dir))
 	}
 	if err != nil {
