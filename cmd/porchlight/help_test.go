@@ -26,8 +26,13 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 		case !c.Runnable():
 			t.Errorf("%s: does nothing", name)
 		}
-		for _, l := range strings.Split(c.Long, "\n") {
-			if len([]rune(l)) > 112 {
+		var help strings.Builder
+		c.SetOut(&help)
+		if err := c.Help(); err != nil {
+			t.Error(err)
+		}
+		for _, l := range strings.Split(help.String(), "\n") {
+			if len([]rune(l)) > 100 {
 				t.Errorf("%s: help line of %d characters: %q", name, len([]rune(l)), l)
 			}
 		}

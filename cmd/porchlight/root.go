@@ -69,6 +69,7 @@ func newRootCommand(a *cli.App) *cobra.Command {
 		simcmd.New(a),
 		simcmd.NewWorld(a),
 	)
+	cli.FitHelp(root)
 	return root
 }
 

@@ -137,8 +137,8 @@ func (a *app) agencyInit(dir string, args agency.InitArgs, listen, reply []strin
 		if err := ui.Facts(w, "folder", m.Dir, "card", m.Card, "agency id", string(m.ID), "fingerprint", m.Fingerprint); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "next: give the card to a signer of the charter and read the fingerprint to them in person; then `porchlight join LINK --dir %s`\n", dir)
-		return err
+		ui.Sentence(w, fmt.Sprintf("next: give the card to a signer of the charter and read the fingerprint to them in person; then `porchlight join LINK --dir %s`", dir))
+		return nil
 	})
 }
 
@@ -171,8 +171,8 @@ func newDocketCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "docket",
 		Short: "List the entries of this agency's docket",
-		Long: `Lists this agency's public, append-only record. With --entry it prints one entry's signed document. An
-entry that too few of the charter's witnesses have cosigned waits: nobody is shown it, and the running node
+		Long: `Lists this agency's public, append-only record. What a daily entry says is said of clips and of as many dummies
+as it takes to look alike every day. With --entry it prints one entry's signed document. An entry that too few of the charter's witnesses have cosigned waits: nobody is shown it, and the running node
 goes on asking them.`,
 		Example: "  porchlight agency docket\n  porchlight agency docket --entry 2 > entry.note",
 		Args:    cobra.NoArgs,
@@ -211,7 +211,8 @@ goes on asking them.`,
 					return err
 				}
 				if len(owed) > 0 {
-					fmt.Fprintf(w, "\nowed: %s\n", ui.Clean(cli.OwedText(owed, a.Now())))
+					fmt.Fprintln(w)
+					ui.Sentence(w, "owed: "+cli.OwedText(owed, a.Now()))
 				}
 				return nil
 			})

@@ -234,8 +234,20 @@ func entryText(e agency.DocketEntry) string {
 			for _, t := range d.Commitments {
 				n += len(t.Of)
 			}
-			return fmt.Sprintf("%s: %d commitments, real and dummies; %d used, %d exported, %d passed on, %d deleted; %d messages",
+			return fmt.Sprintf("%s: %d commitments, %d used, %d exported, %d passed on, %d deleted, %d messages",
 				d.Day, n, len(d.Used), len(d.Exported), len(d.PassedOn), len(d.Deleted), len(d.Messages))
+		}
+	case "hold":
+		if h, err := docket.OpenHold(note); err == nil {
+			renews := ""
+			if h.Renews != "" {
+				renews = " renews " + ui.Short(h.Renews)
+			}
+			return fmt.Sprintf("%s%s: %s, %s, of %s, %s", ui.Short(docket.EntryID(note)), renews, h.Court, h.Number, ui.Count(len(h.Covers), "release"), day(h.Created))
+		}
+	case "transfer":
+		if t, err := docket.OpenTransfer(note); err == nil {
+			return fmt.Sprintf("%s: %s to a body of class %s, ground %s, %s", ui.Short(docket.EntryID(note)), ui.Count(len(t.Covers), "release"), t.To, t.Ground, day(t.Created))
 		}
 	case "supersede":
 		if s, err := docket.OpenSupersede(note); err == nil {

@@ -264,12 +264,12 @@ func (a *app) publish(ctx context.Context, note []byte) error {
 	return a.Show(p, func(w io.Writer) error {
 		switch {
 		case p.Waits:
-			fmt.Fprintf(w, "the %s is entry %d of the docket, and %d of the %d witnesses that the charter asks for have confirmed it\n", p.Kind, p.Index, p.Cosigned, p.Quorum)
+			ui.Sentence(w, fmt.Sprintf("the %s is entry %d of the docket, and %d of the %d witnesses that the charter asks for have confirmed it", p.Kind, p.Index, p.Cosigned, p.Quorum))
 			fmt.Fprintln(w, "it is passed on as soon as enough of them have: this node goes on asking")
 		case p.Quorum > 0:
-			fmt.Fprintf(w, "published the %s as entry %d of the docket, confirmed by %d witnesses; passed on to %d peers\n", p.Kind, p.Index, p.Cosigned, p.Peers)
+			ui.Sentence(w, fmt.Sprintf("published the %s as entry %d of the docket, confirmed by %d witnesses; passed on to %d peers", p.Kind, p.Index, p.Cosigned, p.Peers))
 		default:
-			fmt.Fprintf(w, "published the %s as entry %d of the docket; passed on to %d peers\n", p.Kind, p.Index, p.Peers)
+			ui.Sentence(w, fmt.Sprintf("published the %s as entry %d of the docket; passed on to %d peers", p.Kind, p.Index, p.Peers))
 		}
 		if p.Request != "" {
 			fmt.Fprintf(w, "request %s\n", p.Request)

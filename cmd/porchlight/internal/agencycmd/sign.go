@@ -113,9 +113,9 @@ func (a *app) writeDraft(out string, text []byte) error {
 		if err := d.write(w); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(w, "\nwritten to %s\nnext: %s signs it, then %s, each with `porchlight agency request sign %s --key KEYFILE`\n",
-			out, d.signers[0].key.Name(), d.signers[1].key.Name(), out)
-		return err
+		fmt.Fprintf(w, "\nwritten to %s\n", out)
+		ui.Sentence(w, fmt.Sprintf("next: %s signs it, then %s, each with `porchlight agency request sign %s --key KEYFILE`", d.signers[0].key.Name(), d.signers[1].key.Name(), out))
+		return nil
 	})
 }
 

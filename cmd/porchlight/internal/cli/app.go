@@ -83,9 +83,9 @@ func (a *App) Main(ctx context.Context, root *cobra.Command, args []string) int 
 	if code == exitUsage && hint == "" {
 		hint = "`" + cmd.CommandPath() + " --help` shows how it is used"
 	}
-	fmt.Fprintf(a.Err, "porchlight: %s\n", oneLine(text))
+	ui.Sentence(a.Err, "porchlight: "+oneLine(text))
 	if hint != "" {
-		fmt.Fprintf(a.Err, "  hint: %s\n", ui.Clean(hint))
+		ui.Sentence(a.Err, "  hint: "+hint)
 	}
 	return code
 }

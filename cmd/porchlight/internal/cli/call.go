@@ -312,7 +312,7 @@ func (a *App) writeStatus(w io.Writer, s node.Status) error {
 	fmt.Fprintln(w)
 	rows := make([][]string, len(s.Peers))
 	for i, p := range s.Peers {
-		rows[i] = []string{p.ID, p.Addr}
+		rows[i] = []string{p.ID, strings.TrimSuffix(p.Addr, "/p2p/"+p.ID)}
 	}
 	return ui.Table(w, []string{"PEER", "ADDRESS"}, rows)
 }

@@ -3,6 +3,7 @@
 //   - standard output carries the result and nothing else; questions, progress and the log go to
 //     standard error, so that a result can be piped;
 //   - lists are aligned tables with a heading; an empty list says so in a sentence;
+//   - nothing breaks in the middle of a word on a terminal of 100 columns, and whoever reads a pipe gets one line for each;
 //   - a time is given in UTC, to the second, and beside it how far away it is;
 //   - an id is shortened to its first 12 digits, which every command accepts in its place;
 //   - an amount of data is in MB (10⁶ bytes), an area in square metres;
@@ -15,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 )
@@ -146,30 +146,6 @@ func Count(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
-// Table writes rows under a heading, in columns.
-func Table(w io.Writer, heading []string, rows [][]string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, strings.Join(heading, "\t"))
-	for _, r := range rows {
-		for i, cell := range r {
-			r[i] = Clean(cell)
-		}
-		fmt.Fprintln(t, strings.Join(r, "\t"))
-	}
-	return t.Flush()
-}
-
-// Facts writes "name  value" lines, the values aligned. A fact without a value is left out.
-func Facts(w io.Writer, pairs ...string) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if pairs[i+1] != "" {
-			fmt.Fprintf(t, "%s\t%s\n", pairs[i], Clean(pairs[i+1]))
-		}
-	}
-	return t.Flush()
-}
-
 // Clean makes a stranger's text safe for a terminal: control characters, among them the escape
 // that moves the cursor and rewrites what stands above, become a visible mark; so do the marks
 // that turn the direction of writing.
@@ -182,24 +158,6 @@ func Clean(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// Wrap writes text in lines of at most width characters, each indented.
-func Wrap(w io.Writer, indent, text string, width int) {
-	for _, par := range strings.Split(text, "\n") {
-		line := ""
-		for _, word := range strings.Fields(Clean(par)) {
-			if line != "" && utf8.RuneCountInString(indent+line)+1+utf8.RuneCountInString(word) > width {
-				fmt.Fprintln(w, indent+line)
-				line = ""
-			}
-			if line != "" {
-				line += " "
-			}
-			line += word
-		}
-		fmt.Fprintln(w, strings.TrimRight(indent+line, " "))
-	}
 }
 
 // ErrNoAnswer says that a question got neither yes nor no, which counts as no.
