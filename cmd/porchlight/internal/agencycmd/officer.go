@@ -243,11 +243,11 @@ func entryText(e agency.DocketEntry) string {
 			if h.Renews != "" {
 				renews = " renews " + ui.Short(h.Renews)
 			}
-			return fmt.Sprintf("%s%s: %s, %s, of %s, %s", ui.Short(docket.EntryID(note)), renews, h.Court, h.Number, ui.Count(len(h.Covers), "release"), day(h.Created))
+			return fmt.Sprintf("%s%s: %s, %s, of %s, %s", ui.Short(string(request.IDOf(note))), renews, h.Court, h.Number, ui.Count(len(h.Covers), "release"), day(h.Created))
 		}
 	case "transfer":
 		if t, err := docket.OpenTransfer(note); err == nil {
-			return fmt.Sprintf("%s: %s to a body of class %s, ground %s, %s", ui.Short(docket.EntryID(note)), ui.Count(len(t.Covers), "release"), t.To, t.Ground, day(t.Created))
+			return fmt.Sprintf("%s: %s to a body of class %s, ground %s, %s", ui.Short(string(request.IDOf(note))), ui.Count(len(t.Covers), "release"), t.To, t.Ground, day(t.Created))
 		}
 	case "supersede":
 		if s, err := docket.OpenSupersede(note); err == nil {
