@@ -83,6 +83,11 @@ func TestPromise09FromGrantToADeletionThatEverybodySees(t *testing.T) {
 		p := ana.stands(home.StandPromised)
 		return heard(p, "statement") && !heard(p, "statement (on its way)")
 	})
+	var said []agency.Said
+	n.police.do("agency.said", struct{}{}, &said)
+	if len(said) != 1 || said[0].Release != held.Release || said[0].What != "statement" || said[0].Text != "It stood there since noon." {
+		t.Errorf("an officer reads %+v", said)
+	}
 	n.days(29)
 	n.vault(1, "deleted")
 	n.days(2)

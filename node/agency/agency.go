@@ -277,6 +277,7 @@ func (a *Agency) Commands() node.Commands {
 		defer a.mu.Unlock()
 		return append([]Received{}, a.log...), nil
 	})
+	c["agency.said"] = node.Do(a.allSaid)
 	c["agency.vault"] = node.Do(func(context.Context, struct{}) ([]Held, error) { return a.vault.list(), nil })
 	c["agency.waiting"] = node.Do(func(context.Context, struct{}) ([]Waiting, error) { return a.undecidedGrants() })
 	c["agency.waiting.find"] = node.Do(a.findGrant)

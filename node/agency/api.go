@@ -95,6 +95,14 @@ type Held struct {
 	PassedOn    bool              `json:"passed_on"`
 }
 
+// Said is one line of "agency.said": what an owner said about a release since it came.
+type Said struct {
+	At      time.Time `json:"at"`
+	Release string    `json:"release"` // root CID
+	What    string    `json:"what"`    // "withdrawal", "extension", "statement" or "onward"
+	Text    string    `json:"text,omitempty"`
+}
+
 // FindArgs is the arguments of "agency.find".
 type FindArgs struct {
 	Release string `json:"release"` // root CID or the beginning of it, or GRANT/ROOT

@@ -234,3 +234,52 @@ func (v *vault) said(h *held, root string, note []byte, always bool, change func
 	*h.releases[root] = k
 	return nil
 }
+
+// allSaid lists what owners said about releases since they came, the newest last.
+func (a *Agency) allSaid(context.Context, struct{}) ([]Said, error) {
+	a.vault.mu.Lock()
+	defer a.vault.mu.Unlock()
+	all := []Said{}
+	for id, h := range a.vault.grants {
+		for root, k := range h.releases {
+			if len(k.Said) == 0 {
+				continue
+			}
+			if _, err := a.vault.disk.ReadRecords(a.vault.path(id, root+".words"), func(note []byte) error {
+				s, err := a.readWord(note)
+				s.Release = root
+				all = append(all, s)
+				return err
+			}); err != nil {
+				return nil, fmt.Errorf("what was said about release %s: %w", root, err)
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(x, y Said) int { return x.At.Compare(y.At) })
+	return all, nil
+}
+
+// readWord reads what was verified when it came.
+func (a *Agency) readWord(note []byte) (s Said, err error) {
+	if s.What, err = consent.Peek(note); err != nil {
+		return s, err
+	}
+	switch s.What {
+	case "withdrawal":
+		w, err := grant.OpenWithdrawal(note)
+		s.At = w.Created.Time
+		return s, err
+	case "extension":
+		e, err := grant.OpenExtension(note)
+		s.At, s.Text = e.Created.Time, "until "+e.RetainUntil.String()
+		return s, err
+	case "statement":
+		t, err := grant.OpenStatement(note)
+		s.At, s.Text = t.Created.Time, t.Text
+		return s, err
+	}
+	o, err := grant.OpenOnward(note)
+	to, _ := a.peer.Agency(o.To) // whose id says enough where the charter admits it no longer
+	s.At, s.Text = o.Created.Time, "to "+cmp.Or(to.Name, string(o.To))
+	return s, err
+}

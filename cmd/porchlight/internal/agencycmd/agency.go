@@ -45,7 +45,7 @@ A released clip is kept sealed. Its key is destroyed at the deadline the agency 
 	cmd.AddCommand(newAgencyInitCommand(a),
 		cli.NewRunCommand(a.App, node.Agency, "It publishes what you hand it, receives what owners send, destroys release keys at their deadlines,\nand tells the docket once a day what became of releases."),
 		cli.NewStatusOf(a.App, node.Agency), newOfficerCommand(a), newRequestGroup(a), newAgencyPublishCommand(a, "publish FILE", "porchlight agency publish enrol.note"),
-		newDocketCommand(a), newOwedCommand(a), newReceivedCommand(a), newVaultCommand(a), newViewCommand(a), newUseCommand(a), newExportCommand(a),
+		newDocketCommand(a), newOwedCommand(a), newReceivedCommand(a), newSaidCommand(a), newVaultCommand(a), newViewCommand(a), newUseCommand(a), newExportCommand(a),
 		newAcceptCommand(a), newHoldCommand(a), newTransferCommand(a), newPassOnCommand(a), newTakingCommand(a), newTakeOverCommand(a), newAskCommand(a), newReplyCommand(a))
 	return cmd
 }
@@ -310,6 +310,34 @@ func reasonText(r agency.Received) string {
 		return r.Reason
 	}
 	return r.Name + ": " + r.Reason
+}
+
+func newSaidCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "said",
+		Short: "List what owners said about their releases since they came",
+		Long: `Lists what owners said about what they gave, whether they were asked for it (porchlight agency ask) or not:
+
+  statement   in their own words, for the case
+  extension   it may be kept for longer
+  onward      it may be passed on to another agency
+  withdrawal  they take it back: it is destroyed, unless a court's hold stands in the way
+
+Each is signed with the key that its grant was signed with. Who it is, nobody here knows.`,
+		Example: "  porchlight agency said",
+		Args:    cobra.NoArgs,
+		RunE: a.Do(cli.Nothing(func(ctx context.Context) error {
+			var list []agency.Said
+			if err := a.atAgency(ctx, "agency.said", nil, &list); err != nil {
+				return err
+			}
+			return a.Show(list, func(w io.Writer) error {
+				return ui.List(w, list, "no owner said anything about a release so far", []string{"TIME", "RELEASE", "WHAT", "TEXT"}, func(s agency.Said) []string {
+					return []string{ui.When(s.At, a.Now()), ui.ShortRelease(s.Release), s.What, s.Text}
+				})
+			})
+		})),
+	}
 }
 
 func newVaultCommand(a *app) *cobra.Command {

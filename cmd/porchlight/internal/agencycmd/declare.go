@@ -224,7 +224,8 @@ func newAskCommand(a *app) *cobra.Command {
 		Use:   "ask RELEASE --for WHAT --reason TEXT",
 		Short: "Ask the owner of a release for something, without learning who they are",
 		Long: fmt.Sprintf(`Seals a message to the owner of a release. It goes out in one of the docket's next daily entries, where
-it looks like those that say nothing, to nobody. The owner answers or does not, and stays unknown.
+it looks like those that say nothing, to nobody. The owner answers or does not, and stays unknown; porchlight
+agency said lists the answers.
 
 What can be asked for: %s.
 An extension names --until, passing on names --to.`, join(grant.Asks())),
