@@ -55,11 +55,17 @@ With a release it shows the terms and all that was said about it since.`,
 					}
 					return nil
 				}
-				var rows [][]string
-				for _, p := range list {
-					rows = append(rows, []string{ui.ShortRelease(p.Release), p.Agency, p.Case, p.Camera, ui.Span(p.From, p.Until), ui.When(p.Terms.RetainUntil.Time, a.Now()), standing(p)})
+				for i, p := range list {
+					if i > 0 {
+						fmt.Fprintln(w)
+					}
+					ui.Sentence(w, fmt.Sprintf("%s  %s, %s", ui.ShortRelease(p.Release), p.Camera, ui.Span(p.From, p.Until)))
+					if err := ui.Facts(w, "  agency", p.Agency+", "+p.Case, "  kept until", ui.When(p.Terms.RetainUntil.Time, a.Now()), "  how it stands", standing(p),
+						"  breach record", breachWords(p.Breach)); err != nil {
+						return err
+					}
 				}
-				return ui.Table(w, []string{"RELEASE", "AGENCY", "CASE", "CAMERA", "CLIP", "KEPT UNTIL", "HOW IT STANDS"}, rows)
+				return nil
 			})
 		}),
 	}
