@@ -110,7 +110,9 @@ func hintOf(err error) string {
 	case consent.UnknownOfficer:
 		return "a supervisor enrols the key first: `porchlight agency officer enrol`, then `porchlight agency publish`"
 	case consent.MissingSignature:
-		return "a request needs its officer's signature and then its supervisor's: `porchlight agency request sign`"
+		return "a request needs its officer's signature and then its supervisor's: `porchlight agency request sign`; or the file was cut off"
+	case consent.Malformed:
+		return "it is not the whole of a signed document: copy it again, all of it"
 	case consent.BadThreshold:
 		return "say with --threshold how many signers have to agree"
 	case consent.BelowQuorum:
