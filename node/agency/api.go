@@ -89,7 +89,8 @@ type Held struct {
 	Until       time.Time         `json:"until,omitzero"`
 	Camera      string            `json:"camera,omitempty"`
 	Redaction   string            `json:"redaction"`
-	KeyUntil    time.Time         `json:"key_until"` // when the release key is destroyed
+	KeyUntil    time.Time         `json:"key_until"`      // when the release key is destroyed
+	Hold        string            `json:"hold,omitempty"` // the court and number of the hold that it is not destroyed under
 	Used        bool              `json:"used"`
 	Exported    bool              `json:"exported"`
 	PassedOn    bool              `json:"passed_on"`

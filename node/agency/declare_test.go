@@ -170,6 +170,11 @@ func TestAHoldStandsInTheWayUntilItIsOver(t *testing.T) {
 	if r.State != grant.KeptByLaw || r.Entry != entry || !a.keyIsHere() {
 		t.Fatalf("under a hold, taken back: %+v", r)
 	}
+	for _, h := range d.agency.vault.list() {
+		if want := map[string]string{a.root: r.Detail}[h.Release]; h.Hold != want {
+			t.Errorf("the vault lists %s under the hold %q, want %q", h.Release, h.Hold, want)
+		}
+	}
 	own := d.agency.peer.Docket(d.agency.agency)
 	if live, sure := own.LiveHolds(d.now); !sure || len(live) != 1 || !live[0].Covers[0].Opens(r.Salt, []byte(r.Commitment)) {
 		t.Errorf("the docket has the holds %+v", live)

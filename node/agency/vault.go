@@ -557,6 +557,9 @@ func (v *vault) list() []Held {
 			default:
 				l.Arrived = r.SealedBytes
 			}
+			if k.law != nil && k.State != "deleted" {
+				l.Hold = strings.Trim(k.law.Court+", "+k.law.Number, ", ")
+			}
 			if m := k.manifest; m != nil {
 				l.From, l.Until, l.Camera = m.Clip.From.Time, m.Clip.Until.Time, m.Camera
 			}

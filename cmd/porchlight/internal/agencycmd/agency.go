@@ -387,8 +387,12 @@ past its deadline is shown to nobody meanwhile. The list says so.`,
 					case h.Used:
 						state += ", used"
 					}
+					until := ui.When(h.KeyUntil, a.Now())
+					if h.Hold != "" {
+						until += "; not while the hold of " + h.Hold + " stands"
+					}
 					rows = append(rows, []string{ui.ShortRelease(h.Release), ui.Short(h.Request), state, ui.Span(h.From, h.Until), h.Camera,
-						ui.MB(h.SealedBytes), h.Redaction, ui.When(h.KeyUntil, a.Now())})
+						ui.MB(h.SealedBytes), h.Redaction, until})
 				}
 				if err := ui.Table(w, []string{"RELEASE", "REQUEST", "STATE", "CLIP", "CAMERA", "SIZE", "REMOVED", "KEY DESTROYED"}, rows); err != nil {
 					return err
