@@ -195,7 +195,11 @@ func (a *App) Show(v any, text func(w io.Writer) error) error {
 }
 
 // Say writes progress for the person at the terminal.
-func (a *App) Say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }
+func (a *App) Say(format string, args ...any) {
+	for _, l := range strings.Split(fmt.Sprintf(format, args...), "\n") {
+		ui.Sentence(a.Err, l)
+	}
+}
 
 // Confirm asks before something that cannot be taken back. Without a yes it is an error, so that
 // the command ends there.

@@ -206,7 +206,7 @@ func writeAgency(w io.Writer, g node.AgencyRecord) error {
 		"  docket", fmt.Sprintf("%d entries, root %s", g.Entries, g.Root), "  witnessed", g.Witnessed.Words(), "  misconduct", misconduct,
 		"  requests", fmt.Sprintf("%d, %d live", t.Requests, t.Live), "  on what basis", strings.Join(asked, ", "), "  not shown", notShown,
 		"  emergencies", exigent, "  reports", fmt.Sprintf("%d missing, %d late", t.ReportsMissing, t.ReportsLate), "  outcomes", fmt.Sprintf("%d missing, %d late", t.OutcomesMissing, t.OutcomesLate),
-		"  objections", fmt.Sprint(t.Objections), "  deletions", kept.Deletions(), "  their last word", kept.LastWord(), "  holds", kept.HoldWords(),
+		"  objections", fmt.Sprint(t.Objections), "  deletions", kept.Deletions(), "  last daily entry", kept.LastWord(), "  holds", kept.HoldWords(),
 		"  passed on", kept.TransferWords(), "  breaches", kept.BreachWords(), "  officers", fmt.Sprintf("%d, %d revoked", g.Persons, gone),
 		"  refused entries", strings.Join(refused, ", "))
 }
@@ -249,7 +249,7 @@ func writeOverdue(w io.Writer, list []node.AgencyOverdue) error {
 		}
 		p := g.Promises
 		fmt.Fprintln(w, ui.Clean(g.Name))
-		if err := ui.Facts(w, "  deletions", cmp.Or(p.Deletions(), "none promised so far"), "  last word", p.LastWord(), "  holds", p.HoldWords()); err != nil {
+		if err := ui.Facts(w, "  deletions", cmp.Or(p.Deletions(), "none promised so far"), "  last daily entry", p.LastWord(), "  holds", p.HoldWords()); err != nil {
 			return err
 		}
 		if len(g.Overdue) == 0 {

@@ -135,7 +135,17 @@ type tally struct {
 func (a *app) settle(dir, file string, old, c *charter.Charter, note []byte) error {
 	chain, err := a.extend(dir, note)
 	if err == nil {
-		return a.showCharter(chain)
+		next := "porchlight charter publish --dir " + dir + " --node FOLDER, with the folder of a node in the mesh"
+		if old == nil {
+			next = "porchlight steward init --charter " + dir
+		}
+		s := describeCharter(chain)
+		return a.Show(s, func(w io.Writer) error {
+			err := a.writeCharter(w, s)
+			fmt.Fprintln(w)
+			ui.Sentence(w, "next: "+next)
+			return err
+		})
 	}
 	ids, idErr := consent.SignerIDs(note)
 	if consent.ClassOf(err) != consent.BelowQuorum || idErr != nil {
