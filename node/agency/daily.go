@@ -275,9 +275,11 @@ func (v *vault) messagesPath() string { return filepath.Join(v.dir, "messages") 
 func (v *vault) readMessages() error {
 	_, err := v.disk.ReadRecords(v.messagesPath(), func(b []byte) error {
 		var m message
-		err := json.Unmarshal(b, &m)
+		if err := json.Unmarshal(b, &m); err != nil {
+			return fmt.Errorf("%s: %w", v.messagesPath(), err)
+		}
 		v.messages = append(v.messages, m)
-		return err
+		return nil
 	})
 	return err
 }

@@ -348,6 +348,9 @@ func (a *Agency) takeOver(ctx context.Context, t TakeOver) (out TakenOver, err e
 	}
 	defer f.Close()
 	b, clip, err := readBundle(f, a.peer.Config.Agency.MaxReleaseMB<<20)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = node.WithHint(err, "the file is cut off: copy it again, all of it")
+	}
 	if err != nil {
 		return out, err
 	}

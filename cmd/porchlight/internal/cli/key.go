@@ -233,10 +233,13 @@ func ReadPublic(s string) (consent.VerifierKey, error) {
 	}
 	k := consent.VerifierKey(text)
 	if _, err := k.Public(); err != nil {
-		return "", err
+		return "", node.WithHint(err, "ask for the .pub file again, all of it")
 	}
 	return k, nil
 }
+
+// damagedKey is the way out where a key's file holds none.
+const damagedKey = "the file is damaged or cut off, or no key: take another copy of it; where there is none, the key is lost"
 
 // ReadKey reads a secret key's file, asks for its passphrase where it has one, and says so when others can
 // read the file too.
@@ -257,10 +260,11 @@ func (a *App) ReadKey(path string) (consent.Key, error) {
 	}
 	k, err := keyfile.Parse(b)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", path, err)
+		hint := damagedKey
 		if strings.HasSuffix(path, ".pub") {
-			err = node.WithHint(err, "this is the public half; the .key file signs")
+			hint = "this is the public half; the .key file signs"
 		}
+		err = node.WithHint(fmt.Errorf("%s: %w", path, err), hint)
 	}
 	return k, err
 }
@@ -284,7 +288,7 @@ func (a *App) unseal(path string, file []byte) (consent.Key, error) {
 		case err == nil:
 			return k, nil
 		case !errors.Is(err, keyfile.ErrPhrase):
-			return consent.Key{}, fmt.Errorf("%s: %w", path, err)
+			return consent.Key{}, node.WithHint(fmt.Errorf("%s: %w", path, err), damagedKey)
 		case a.PhraseFile != "":
 			return consent.Key{}, wrong
 		}
