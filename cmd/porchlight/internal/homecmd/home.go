@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,13 +88,16 @@ seen from outside. What your rules ignore or only hold is not listed (porchlight
 
 func (a *app) writeInbox(w io.Writer, cards []home.Card) error {
 	return ui.List(w, cards, "nobody asks for footage of yours", []string{"ID", "AGENCY", "OFFENCE", "WINDOW", "CAMERAS", "STATE", "EXPIRES"}, func(c home.Card) []string {
-		return []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), inboxState(c), cardEnd(c, a)}
+		return []string{ui.Short(c.Request), c.Agency, c.Offence, ui.Span(c.From, c.Until), cameraNames(c.Cameras), inboxState(c, a.Now()), cardEnd(c, a)}
 	})
 }
 
 // inboxState says in a few words how far the request is: of an approved one, what the newest answer says.
-func inboxState(c home.Card) string {
+func inboxState(c home.Card, now time.Time) string {
 	s := c.State
+	if over := c.Ended != "" || !now.Before(c.Expires); s == "new" && over {
+		s = "not answered"
+	}
 	if n := len(c.Answers); s == "approved" && n > 0 {
 		last := slices.MaxFunc(c.Answers, func(a, b home.AnswerStatus) int { return a.Created.Compare(b.Created) })
 		s += ", " + last.State

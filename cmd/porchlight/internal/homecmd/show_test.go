@@ -37,9 +37,13 @@ func TestEveryReasonIsExplained(t *testing.T) {
 			}
 		}
 		c := home.Card{Item: home.Item{State: "approved"}, Answers: []home.AnswerStatus{s}}
-		if got := inboxState(c); got != "approved, "+s.State+": "+string(r) {
+		if got := inboxState(c, time.Now()); got != "approved, "+s.State+": "+string(r) {
 			t.Errorf("the inbox says %q", got)
 		}
+	}
+	old := home.Card{Item: home.Item{State: "new"}, Expires: time.Now()}
+	if got := inboxState(old, old.Expires); !strings.HasPrefix(got, "not answered") || !strings.HasPrefix(inboxState(old, old.Expires.Add(-1)), "new") {
+		t.Errorf("of a request that is over the inbox says %q", got)
 	}
 	seen := map[string]bool{}
 	for _, r := range home.Reasons() {
