@@ -69,7 +69,7 @@ func Run(ctx context.Context, opt Options) error {
 		return fmt.Errorf("%s is not empty; the demo wants a folder of its own", opt.Dir)
 	}
 	s := &story{Options: opt, start: time.Now()}
-	limit := 3 * time.Minute
+	limit := 8 * time.Minute
 	tell, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	defer s.stopAll()
