@@ -313,16 +313,12 @@ func (d *Docket) HasDaily(on docket.Day) bool {
 	return d.broken == nil && d.log.HasDaily(on)
 }
 
-// Classes are those of a day's commitments; nil for a day of which the charter has no entry.
-func (d *Docket) Classes(day docket.Day) (classes []charter.Class) {
+// Classes are those of a day's commitments; none for a day of which the charter has no entry.
+func (d *Docket) Classes(day docket.Day) []charter.Class {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, p := range d.plans {
-		if docket.DayOf(p.From.Time) <= day {
-			classes = p.Classes()
-		}
-	}
-	return classes
+	p, _ := d.planOf(day)
+	return p.Classes()
 }
 
 // Current is when a peer was last asked for more of the docket and had none, since this node was started; the zero time where none was.

@@ -94,7 +94,9 @@
 // commitments that are overdue, as many as live holds cover are accounted for.
 //
 // A hold lives for [HoldLives] after it was created. One that "renews" another, which has to live then, takes its place with the
-// same court and number and covers none that that one did not; one that covers none ends it.
+// same court and number and covers none that that one did not; one that covers none ends it. Seen from a time the holds are as they stood then: what
+// is dated later is not there yet, and a renewal takes nothing back. What is exported for the court after the day on which its commitment was settled
+// no daily entry says.
 //
 // # Misconduct
 //

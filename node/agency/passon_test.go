@@ -74,6 +74,18 @@ type handover struct {
 	file string
 }
 
+// passed is another agency, and a release that waits there to be taken over.
+func (d *desk) passed() (*desk, *handover) {
+	d.Helper()
+	e := d.beside(charter.Prosecutor)[0]
+	h := d.handover(e, nil)
+	ok(d, h.consents(nil))
+	h.declares()
+	ok(d, h.passes())
+	e.follows(d)
+	return e, h
+}
+
 func (d *desk) handover(to *desk, change func(*grant.Grant)) *handover {
 	d.Helper()
 	h := &handover{answer: d.held(change), to: to, file: filepath.Join(d.TempDir(), "passed-on")}

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/porchlight-mesh/porchlight/consent"
-	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/consent/docket"
 	"github.com/porchlight-mesh/porchlight/consent/grant"
 	"github.com/porchlight-mesh/porchlight/node"
@@ -105,12 +104,7 @@ func TestPromise09NothingIsSignedThatTheDocketSaysTooLate(t *testing.T) {
 
 func TestNothingIsTakenOverThatTheDocketSaysTooLate(t *testing.T) {
 	d := newDesk(t)
-	e := d.beside(charter.Prosecutor)[0]
-	h := d.handover(e, nil)
-	ok(t, h.consents(nil))
-	h.declares()
-	ok(t, h.passes())
-	e.follows(d)
+	e, h := d.passed()
 	many := &held{id: "many", grant: grant.Grant{Created: consent.At(e.now), Terms: h.grant.Terms}, releases: map[string]*kept{}}
 	for range 20 {
 		r := d.answer(1, nil).grant.Releases[0]

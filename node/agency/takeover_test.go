@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/porchlight-mesh/porchlight/consent/charter"
 	"github.com/porchlight-mesh/porchlight/footage/durable/durabletest"
 )
 
@@ -20,12 +19,7 @@ func (d *desk) cards() int {
 // What opens a key that was passed on goes with its card: where it stayed, the file of the transfer would open for ever.
 func TestCardsAreDestroyed(t *testing.T) {
 	d := newDesk(t)
-	e := d.beside(charter.Prosecutor)[0]
-	h := d.handover(e, nil)
-	ok(t, h.consents(nil))
-	h.declares()
-	ok(t, h.passes())
-	e.follows(d)
+	e, h := d.passed()
 	secret, err := os.ReadFile(e.agency.takingPath([]byte(h.card)))
 	ok(t, err)
 	_, err = h.takes()
@@ -58,12 +52,7 @@ func TestCardsAreDestroyed(t *testing.T) {
 // taken over is told to its owner.
 func TestFaultsOfTakingOver(t *testing.T) {
 	d := newDesk(t)
-	e := d.beside(charter.Prosecutor)[0]
-	h := d.handover(e, nil)
-	ok(t, h.consents(nil))
-	h.declares()
-	ok(t, h.passes())
-	e.follows(d)
+	e, h := d.passed()
 	ok(t, e.agency.Close())
 	durabletest.Table(t, e.dir, 2, func(t *testing.T, r *durabletest.Run) {
 		x := *e

@@ -27,6 +27,22 @@ func (s *story) day(ctx context.Context, n int) error {
 	return s.run("agency", "agency")
 }
 
+// days lets the calendar go on to one day after the other, and on each until the observer has all of the docket's daily entries.
+func (s *story) days(ctx context.Context, all ...int) error {
+	for _, n := range all {
+		if err := s.day(ctx, n); err != nil {
+			return err
+		}
+		if err := s.until(ctx, "the docket's daily entries", func() (bool, error) {
+			all, err := s.agencies(ctx, "observer")
+			return err == nil && len(all) == 1 && all[0].Promises.Silent == "", err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // level waits until all have the whole docket: what is known to be longer than what anybody gives counts as withheld a quarter of an hour
 // later, and the calendar turns over weeks at once.
 func (s *story) level(ctx context.Context) error {
@@ -67,16 +83,8 @@ func (s *story) pass(ctx context.Context) error {
 	}
 	s.say(Step{Step: "promised", Text: fmt.Sprintf("Three days later. The docket now holds, among dummies, the promise to delete Ana's clip by %s. Nobody but her node and the agency can tell which it is.", p.Due),
 		Command: line("home", "given", "--dir", "ana"), Data: p})
-	for _, day := range []int{18, 34} {
-		if err := s.day(ctx, day); err != nil {
-			return err
-		}
-		if err := s.until(ctx, "the docket's daily entries", func() (bool, error) {
-			all, err := s.agencies(ctx, "observer")
-			return err == nil && len(all) == 1 && all[0].Promises.Silent == "", err
-		}); err != nil {
-			return err
-		}
+	if err := s.days(ctx, 18, 34); err != nil {
+		return err
 	}
 	var held []agency.Held
 	if err := s.until(ctx, "the key to die", func() (bool, error) {
@@ -134,16 +142,8 @@ func (s *story) cheat(ctx context.Context) error {
 	if err := s.change(ctx, id); err != nil {
 		return err
 	}
-	for _, day := range []int{54, 72} {
-		if err := s.day(ctx, day); err != nil {
-			return err
-		}
-		if err := s.until(ctx, "the docket's daily entries", func() (bool, error) {
-			all, err := s.agencies(ctx, "observer")
-			return err == nil && len(all) == 1 && all[0].Promises.Silent == "", err
-		}); err != nil {
-			return err
-		}
+	if err := s.days(ctx, 54, 72); err != nil {
+		return err
 	}
 	p, err := s.stands(ctx, "ben", home.StandOverdue)
 	if err != nil {
